@@ -1,0 +1,44 @@
+//! Access to a guest's bytes.
+//!
+//! Guest memory is only ever copied. Validation is late, as on Linux: a bad pointer is found when it is
+//! used, so a call that consumes nothing does not fail for it.
+
+use chitin_abi::{Errno, GuestAddr, Result};
+
+/// The bytes of one guest address space.
+pub trait GuestMemory: Send + Sync {
+    /// Copies bytes out of the guest until `buffer` is full or a byte is not readable.
+    ///
+    /// # Errors
+    /// EFAULT when the first byte is not readable; ESRCH when the address space is gone. Otherwise the
+    /// number of bytes copied, which is smaller than the buffer where a later byte was not readable.
+    fn read_partial(&self, addr: GuestAddr, buffer: &mut [u8]) -> Result<usize>;
+
+    /// Copies bytes into the guest until all are copied or a byte is not writable.
+    ///
+    /// # Errors
+    /// As [`GuestMemory::read_partial`].
+    fn write_partial(&self, addr: GuestAddr, bytes: &[u8]) -> Result<usize>;
+
+    /// Fills `buffer` from the guest.
+    ///
+    /// # Errors
+    /// EFAULT unless every byte is readable.
+    fn read(&self, addr: GuestAddr, buffer: &mut [u8]) -> Result<()> {
+        match self.read_partial(addr, buffer)? {
+            done if done == buffer.len() => Ok(()),
+            _ => Err(Errno::EFAULT),
+        }
+    }
+
+    /// Copies all of `bytes` into the guest.
+    ///
+    /// # Errors
+    /// EFAULT unless every byte is writable; some may have been written then.
+    fn write(&self, addr: GuestAddr, bytes: &[u8]) -> Result<()> {
+        match self.write_partial(addr, bytes)? {
+            done if done == bytes.len() => Ok(()),
+            _ => Err(Errno::EFAULT),
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! The platform contract: what runs guest code, and what the kernel above asks of it.
+//!
+//! A [`Platform`] makes [`AddressSpace`]s (for systrap: one host process each). An address space applies
+//! [`HostOp`]s in the order in which they were submitted, forks, and spawns [`GuestThread`]s. A guest
+//! thread is resumed with registers and comes back with an [`Event`].
+//!
+//! Nothing here blocks: what takes a round trip to the stub is a [`PlatformFuture`], and waiting for the
+//! guest is a `poll` with a waker.
+//!
+//! Everything that comes back from a guest (registers, floating-point state, events) is hostile input.
+//! What the traits promise is only that it was read once.
+
+use core::future::Future;
+use core::pin::Pin;
+use core::task::{Context, Poll};
+use std::sync::Arc;
+
+use chitin_abi::{Errno, GuestAddr, Regs, Result};
+
+use crate::guest_memory::GuestMemory;
+use crate::host_op::HostOp;
+
+/// A boxed future of a platform operation. It completes even when the guest misbehaves: a stub that died
+/// completes everything with [`Errno::ESRCH`].
+pub type PlatformFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
+
+/// A way to run guest code.
+pub trait Platform: Send + Sync {
+    /// What this platform can do, and where guest memory may lie.
+    fn capabilities(&self) -> Capabilities;
+
+    /// An address space with nothing mapped but what [`Capabilities::vdso`] names.
+    fn new_address_space(&self) -> PlatformFuture<'_, Arc<dyn AddressSpace>>;
+}
+
+/// Fixed facts of a platform.
+#[derive(Clone, Copy, Debug)]
+pub struct Capabilities {
+    /// The name that `--platform` takes.
+    pub name: &'static str,
+    /// The lowest address that a guest may map.
+    pub min_address: u64,
+    /// The first address above what a guest may map (its `TASK_SIZE`).
+    pub max_address: u64,
+    /// Where each new address space has a vDSO: the range that it and its data pages take, and the address
+    /// of its ELF header (`AT_SYSINFO_EHDR`). `None` where there is none.
+    pub vdso: Option<VdsoRange>,
+    /// Bytes of extended (XSAVE) state in a signal frame, legacy area and header included, without the
+    /// trailing magic word.
+    pub xsave_size: usize,
+    /// The host's `AT_HWCAP`, `AT_HWCAP2`, `AT_MINSIGSTKSZ`.
+    pub hwcap: u64,
+    /// See [`Capabilities::hwcap`].
+    pub hwcap2: u64,
+    /// See [`Capabilities::hwcap`].
+    pub min_signal_stack: u64,
+}
+
+/// The vDSO of a new address space.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VdsoRange {
+    /// The first byte of the data pages.
+    pub start: u64,
+    /// The ELF header: the first byte of the code.
+    pub ehdr: u64,
+    /// The first byte behind the code.
+    pub end: u64,
+}
+
+/// A guest's address space on a platform.
+pub trait AddressSpace: Send + Sync {
+    /// Applies host operations in order and stops at the first that fails, whose error it returns.
+    /// Batches are applied in the order of the calls to `apply`, not of the polls of their futures.
+    fn apply(&self, ops: Vec<HostOp>) -> PlatformFuture<'_, ()>;
+
+    /// A copy-on-write copy of this address space, without threads.
+    fn fork(&self) -> PlatformFuture<'_, Arc<dyn AddressSpace>>;
+
+    /// A new guest thread that stands still until it is first resumed.
+    fn spawn(&self, state: ThreadState) -> PlatformFuture<'_, Box<dyn GuestThread>>;
+
+    /// The bytes of this address space.
+    fn memory(&self) -> &dyn GuestMemory;
+
+    /// Ends the host's side of it at once: every thread's next event is [`Event::Dead`]. Idempotent.
+    /// Dropping the last reference does the same.
+    fn kill(&self);
+
+    /// Resident bytes, as the host counts them: (total, of files and shared memory).
+    fn resident(&self) -> (u64, u64);
+
+    /// Host CPU time used by all its threads, living and gone: (user, system) in nanoseconds.
+    fn cpu_time(&self) -> (u64, u64);
+}
+
+/// Everything that a thread starts with.
+#[derive(Clone, Debug, Default)]
+pub struct ThreadState {
+    /// General registers and segment bases.
+    pub regs: Regs,
+    /// Extended state as [`GuestThread::extended_state`] gives it; empty for the initial state.
+    pub extended: Vec<u8>,
+}
+
+/// One guest thread. Dropping it ends the host's thread.
+pub trait GuestThread: Send {
+    /// Lets the guest run on with these registers. Must not be called while it runs.
+    ///
+    /// # Errors
+    /// ESRCH when the thread is dead.
+    fn resume(&mut self, regs: &Regs) -> Result<()>;
+
+    /// The event that stopped the guest, with the registers at that moment in `regs`; pending while it runs.
+    /// After `Ready` the guest stands still until [`GuestThread::resume`].
+    fn poll_event(&mut self, context: &mut Context<'_>, regs: &mut Regs) -> Poll<Event>;
+
+    /// The extended (XSAVE) state of a thread that stands still.
+    fn extended_state(&mut self) -> Vec<u8>;
+
+    /// Replaces the extended state of a thread that stands still. Empty means the initial state.
+    ///
+    /// # Errors
+    /// EINVAL when the XSAVE header is not one that the processor would load.
+    fn set_extended_state(&mut self, state: &[u8]) -> Result<()>;
+
+    /// A handle that makes a running guest stop with [`Event::Interrupted`], from any thread.
+    fn interrupter(&self) -> Arc<dyn Interrupter>;
+
+    /// Host CPU time used by this thread: (user, system) in nanoseconds.
+    fn cpu_time(&self) -> (u64, u64);
+}
+
+/// Stops a running guest thread.
+pub trait Interrupter: Send + Sync {
+    /// Makes the guest come back soon if it runs; may make it come back once more for nothing.
+    fn interrupt(&self);
+}
+
+/// Why a guest thread stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// It asks for a system call: number in `rax` (and `orig_rax`), arguments in the usual registers, and
+    /// `rip` behind the 2-byte instruction.
+    Syscall,
+    /// It used an entry that is not of the 64-bit ABI (`int 0x80`): Linux semantics are the caller's choice.
+    ForeignSyscall,
+    /// It faulted.
+    Fault(Fault),
+    /// Someone called [`Interrupter::interrupt`], or nothing happened at all.
+    Interrupted,
+    /// The thread or its address space is gone; to the guest this is SIGKILL.
+    Dead,
+}
+
+/// A processor exception as Linux would report it in `siginfo_t`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// SIGSEGV, SIGBUS, SIGFPE, SIGILL or SIGTRAP, as a number.
+    pub signal: u32,
+    /// `si_code`.
+    pub code: i32,
+    /// `si_addr`.
+    pub address: GuestAddr,
+    /// The exception's vector (`trapno` in `sigcontext`).
+    pub trap: u64,
+    /// The exception's error code (`err` in `sigcontext`).
+    pub error: u64,
+}
+
+/// What a failed platform operation is to a guest that asked for memory or a thread.
+pub const fn host_failure(errno: Errno) -> Errno {
+    match errno {
+        Errno::ENOMEM
+        | Errno::EAGAIN
+        | Errno::EACCES
+        | Errno::EPERM
+        | Errno::ENODEV
+        | Errno::EINVAL => errno,
+        _ => Errno::ENOMEM,
+    }
+}
