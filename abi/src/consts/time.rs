@@ -1,0 +1,36 @@
+//! Constants of the `time` family, with the names and values of the kernel headers (x86_64).
+
+pub const ADJ_ESTERROR: u32 = 8;
+pub const ADJ_FREQUENCY: u32 = 2;
+pub const ADJ_MAXERROR: u32 = 4;
+pub const ADJ_MICRO: u32 = 0x1000;
+pub const ADJ_NANO: u32 = 0x2000;
+pub const ADJ_OFFSET: u32 = 1;
+pub const ADJ_OFFSET_SINGLESHOT: u32 = 0x8001;
+pub const ADJ_OFFSET_SS_READ: u32 = 0xa001;
+pub const ADJ_SETOFFSET: u32 = 0x100;
+pub const ADJ_STATUS: u32 = 16;
+pub const ADJ_TAI: u32 = 128;
+pub const ADJ_TICK: u32 = 0x4000;
+pub const ADJ_TIMECONST: u32 = 32;
+pub const CLOCK_BOOTTIME: u32 = 7;
+pub const CLOCK_BOOTTIME_ALARM: u32 = 9;
+pub const CLOCK_MONOTONIC: u32 = 1;
+pub const CLOCK_MONOTONIC_COARSE: u32 = 6;
+pub const CLOCK_MONOTONIC_RAW: u32 = 4;
+pub const CLOCK_PROCESS_CPUTIME_ID: u32 = 2;
+pub const CLOCK_REALTIME: u32 = 0;
+pub const CLOCK_REALTIME_ALARM: u32 = 8;
+pub const CLOCK_REALTIME_COARSE: u32 = 5;
+pub const CLOCK_SGI_CYCLE: u32 = 10;
+pub const CLOCK_TAI: u32 = 11;
+pub const CLOCK_THREAD_CPUTIME_ID: u32 = 3;
+pub const ITIMER_PROF: u32 = 2;
+pub const ITIMER_REAL: u32 = 0;
+pub const ITIMER_VIRTUAL: u32 = 1;
+pub const TFD_CLOEXEC: u32 = 0x80000;
+pub const TFD_IOC_SET_TICKS: u32 = 0x40085400;
+pub const TFD_NONBLOCK: u32 = 0x800;
+pub const TFD_TIMER_ABSTIME: u32 = 1;
+pub const TFD_TIMER_CANCEL_ON_SET: u32 = 2;
+pub const TIMER_ABSTIME: u32 = 1;
