@@ -2,6 +2,7 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+pub use crate::arch::sigframe::*;
 pub use crate::consts::signal::*;
 
 /// The first real-time signal as the kernel counts (the C library keeps two for itself).
@@ -99,75 +100,63 @@ impl core::fmt::Debug for SigSet {
     }
 }
 
-/// The kernel's `struct sigaction`.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
-)]
-#[repr(C)]
-#[expect(missing_docs, reason = "the fields are those of the C structure")]
-pub struct SigAction {
-    pub handler: u64,
-    pub flags: u64,
-    pub restorer: u64,
-    pub mask: SigSet,
+c_struct! {
+    /// The kernel's `struct sigaction`.
+    pub struct SigAction {
+        pub handler: u64,
+        pub flags: u64,
+        pub restorer: u64,
+        pub mask: SigSet,
+    }
 }
 
-/// `stack_t`.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
-)]
-#[repr(C)]
-#[expect(missing_docs, reason = "the fields are those of the C structure")]
-pub struct StackT {
-    pub sp: u64,
-    pub flags: i32,
-    pub pad: u32,
-    pub size: u64,
+c_struct! {
+    /// `stack_t`.
+    pub struct StackT {
+        pub sp: u64,
+        pub flags: i32,
+        pub pad: u32,
+        pub size: u64,
+    }
 }
 
-/// `struct signalfd_siginfo`.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
-)]
-#[repr(C)]
-#[expect(missing_docs, reason = "the fields are those of the C structure")]
-pub struct SignalfdSiginfo {
-    pub signo: u32,
-    pub errno: i32,
-    pub code: i32,
-    pub pid: u32,
-    pub uid: u32,
-    pub fd: i32,
-    pub tid: u32,
-    pub band: u32,
-    pub overrun: u32,
-    pub trapno: u32,
-    pub status: i32,
-    pub int: i32,
-    pub ptr: u64,
-    pub utime: u64,
-    pub stime: u64,
-    pub addr: u64,
-    pub addr_lsb: u16,
-    pub pad2: u16,
-    pub syscall: i32,
-    pub call_addr: u64,
-    pub arch: u32,
-    pub pad: [u8; 28],
+c_struct! {
+    /// `struct signalfd_siginfo`.
+    pub struct SignalfdSiginfo {
+        pub signo: u32,
+        pub errno: i32,
+        pub code: i32,
+        pub pid: u32,
+        pub uid: u32,
+        pub fd: i32,
+        pub tid: u32,
+        pub band: u32,
+        pub overrun: u32,
+        pub trapno: u32,
+        pub status: i32,
+        pub int: i32,
+        pub ptr: u64,
+        pub utime: u64,
+        pub stime: u64,
+        pub addr: u64,
+        pub addr_lsb: u16,
+        pub pad2: u16,
+        pub syscall: i32,
+        pub call_addr: u64,
+        pub arch: u32,
+        pub pad: [u8; 28],
+    }
 }
 
-/// `struct sigevent`.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
-)]
-#[repr(C)]
-#[expect(missing_docs, reason = "the fields are those of the C structure")]
-pub struct SigEvent {
-    pub value: u64,
-    pub signo: i32,
-    pub notify: i32,
-    pub tid: i32,
-    pub pad: [i32; 11],
+c_struct! {
+    /// `struct sigevent`.
+    pub struct SigEvent {
+        pub value: u64,
+        pub signo: i32,
+        pub notify: i32,
+        pub tid: i32,
+        pub pad: [i32; 11],
+    }
 }
 
 /// `siginfo_t`: number, errno, code, and 112 bytes whose meaning depends on the code.
@@ -226,8 +215,11 @@ impl SigInfo {
 
     /// A filtered system call (`SYS_SECCOMP`).
     pub fn seccomp(errno: i32, address: u64, number: u32, arch: u32) -> Self {
-        let mut info =
-            Self::with(SIGSYS, 1, &[address as u32, (address >> 32) as u32, number, arch]);
+        let mut info = Self::with(
+            SIGSYS,
+            SYS_SECCOMP,
+            &[address as u32, (address >> 32) as u32, number, arch],
+        );
         info.errno = errno;
         info
     }
@@ -291,7 +283,7 @@ impl SigInfo {
                 out.status = self.word(2) as i32;
             }
             _ if matches!(self.signo(), SIGSEGV | SIGBUS | SIGFPE | SIGILL) && self.code > 0 => {
-                out.addr = self.double(0)
+                out.addr = self.double(0);
             }
             _ => {
                 out.pid = self.word(0);

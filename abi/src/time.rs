@@ -26,94 +26,76 @@ pub struct Timespec {
     pub tv_nsec: i64,
 }
 
-/// `struct timeval`.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
-)]
-#[repr(C)]
-#[expect(missing_docs, reason = "the fields are those of the C structure")]
-pub struct Timeval {
-    pub tv_sec: i64,
-    pub tv_usec: i64,
+c_struct! {
+    /// `struct timeval`.
+    pub struct Timeval {
+        pub tv_sec: i64,
+        pub tv_usec: i64,
+    }
 }
 
-/// `struct itimerval`.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
-)]
-#[repr(C)]
-#[expect(missing_docs, reason = "the fields are those of the C structure")]
-pub struct Itimerval {
-    pub it_interval: Timeval,
-    pub it_value: Timeval,
+c_struct! {
+    /// `struct itimerval`.
+    pub struct Itimerval {
+        pub it_interval: Timeval,
+        pub it_value: Timeval,
+    }
 }
 
-/// `struct itimerspec`.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
-)]
-#[repr(C)]
-#[expect(missing_docs, reason = "the fields are those of the C structure")]
-pub struct Itimerspec {
-    pub it_interval: Timespec,
-    pub it_value: Timespec,
+c_struct! {
+    /// `struct itimerspec`.
+    pub struct Itimerspec {
+        pub it_interval: Timespec,
+        pub it_value: Timespec,
+    }
 }
 
-/// `struct timezone`.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
-)]
-#[repr(C)]
-#[expect(missing_docs, reason = "the fields are those of the C structure")]
-pub struct Timezone {
-    pub tz_minuteswest: i32,
-    pub tz_dsttime: i32,
+c_struct! {
+    /// `struct timezone`.
+    pub struct Timezone {
+        pub tz_minuteswest: i32,
+        pub tz_dsttime: i32,
+    }
 }
 
-/// `struct tms`.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
-)]
-#[repr(C)]
-#[expect(missing_docs, reason = "the fields are those of the C structure")]
-pub struct Tms {
-    pub tms_utime: i64,
-    pub tms_stime: i64,
-    pub tms_cutime: i64,
-    pub tms_cstime: i64,
+c_struct! {
+    /// `struct tms`.
+    pub struct Tms {
+        pub tms_utime: i64,
+        pub tms_stime: i64,
+        pub tms_cutime: i64,
+        pub tms_cstime: i64,
+    }
 }
 
-/// `struct timex`.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
-)]
-#[repr(C)]
-#[expect(missing_docs, reason = "the fields are those of the C structure")]
-pub struct Timex {
-    pub modes: u32,
-    pub pad0: u32,
-    pub offset: i64,
-    pub freq: i64,
-    pub maxerror: i64,
-    pub esterror: i64,
-    pub status: i32,
-    pub pad1: u32,
-    pub constant: i64,
-    pub precision: i64,
-    pub tolerance: i64,
-    pub time: Timeval,
-    pub tick: i64,
-    pub ppsfreq: i64,
-    pub jitter: i64,
-    pub shift: i32,
-    pub pad2: u32,
-    pub stabil: i64,
-    pub jitcnt: i64,
-    pub calcnt: i64,
-    pub errcnt: i64,
-    pub stbcnt: i64,
-    pub tai: i32,
-    pub pad3: [i32; 11],
+c_struct! {
+    /// `struct timex`.
+    pub struct Timex {
+        pub modes: u32,
+        pub pad0: u32,
+        pub offset: i64,
+        pub freq: i64,
+        pub maxerror: i64,
+        pub esterror: i64,
+        pub status: i32,
+        pub pad1: u32,
+        pub constant: i64,
+        pub precision: i64,
+        pub tolerance: i64,
+        pub time: Timeval,
+        pub tick: i64,
+        pub ppsfreq: i64,
+        pub jitter: i64,
+        pub shift: i32,
+        pub pad2: u32,
+        pub stabil: i64,
+        pub jitcnt: i64,
+        pub calcnt: i64,
+        pub errcnt: i64,
+        pub stbcnt: i64,
+        pub tai: i32,
+        pub pad3: [i32; 11],
+    }
 }
 
 /// Nanoseconds in a second.

@@ -1,18 +1,26 @@
-//! Constants of the `futex` family, with the names and values of the kernel headers (x86_64).
+//! Futexes: `futex(2)` and the second generation of calls.
+//!
+//! The names and values are those of the kernel headers.
 
+pub const FUTEX2_MPOL: u32 = 8;
+pub const FUTEX2_NUMA: u32 = 4;
+pub const FUTEX2_PRIVATE: u32 = 0x80;
+pub const FUTEX2_SIZE_MASK: u32 = 3;
+pub const FUTEX2_SIZE_U16: u32 = 1;
+pub const FUTEX2_SIZE_U32: u32 = 2;
+pub const FUTEX2_SIZE_U64: u32 = 3;
+pub const FUTEX2_SIZE_U8: u32 = 0;
 pub const FUTEX_32: u32 = 2;
-pub const FUTEX_BITSET_MATCH_ANY: u32 = 0xffffffff;
+pub const FUTEX_BITSET_MATCH_ANY: u32 = 0xffff_ffff;
 pub const FUTEX_CLOCK_REALTIME: u32 = 0x100;
-pub const FUTEX_CMD_MASK: i32 = -385;
+pub const FUTEX_CMD_MASK: u32 = 0xffff_fe7f;
 pub const FUTEX_CMP_REQUEUE: u32 = 4;
 pub const FUTEX_CMP_REQUEUE_PI: u32 = 12;
-pub const FUTEX_CMP_REQUEUE_PI_PRIVATE: u32 = 140;
-pub const FUTEX_CMP_REQUEUE_PRIVATE: u32 = 132;
 pub const FUTEX_FD: u32 = 2;
 pub const FUTEX_LOCK_PI: u32 = 6;
 pub const FUTEX_LOCK_PI2: u32 = 13;
 pub const FUTEX_LOCK_PI2_PRIVATE: u32 = 141;
-pub const FUTEX_LOCK_PI_PRIVATE: u32 = 134;
+pub const FUTEX_NO_NODE: u32 = 0xffff_ffff;
 pub const FUTEX_OP_ADD: u32 = 1;
 pub const FUTEX_OP_ANDN: u32 = 3;
 pub const FUTEX_OP_CMP_EQ: u32 = 0;
@@ -25,26 +33,18 @@ pub const FUTEX_OP_OPARG_SHIFT: u32 = 8;
 pub const FUTEX_OP_OR: u32 = 2;
 pub const FUTEX_OP_SET: u32 = 0;
 pub const FUTEX_OP_XOR: u32 = 4;
-pub const FUTEX_OWNER_DIED: u32 = 0x40000000;
-pub const FUTEX_PRIVATE_FLAG: u32 = 128;
+pub const FUTEX_OWNER_DIED: u32 = 0x4000_0000;
+pub const FUTEX_PRIVATE_FLAG: u32 = 0x80;
 pub const FUTEX_REQUEUE: u32 = 3;
-pub const FUTEX_REQUEUE_PRIVATE: u32 = 131;
-pub const FUTEX_TID_MASK: u32 = 0x3fffffff;
+pub const FUTEX_TID_MASK: u32 = 0x3fff_ffff;
 pub const FUTEX_TRYLOCK_PI: u32 = 8;
-pub const FUTEX_TRYLOCK_PI_PRIVATE: u32 = 136;
 pub const FUTEX_UNLOCK_PI: u32 = 7;
-pub const FUTEX_UNLOCK_PI_PRIVATE: u32 = 135;
 pub const FUTEX_WAIT: u32 = 0;
-pub const FUTEX_WAITERS: u32 = 0x80000000;
-pub const FUTEX_WAITV_MAX: u32 = 128;
+pub const FUTEX_WAITERS: u32 = 0x8000_0000;
+pub const FUTEX_WAITV_MAX: u32 = 0x80;
 pub const FUTEX_WAIT_BITSET: u32 = 9;
-pub const FUTEX_WAIT_BITSET_PRIVATE: u32 = 137;
-pub const FUTEX_WAIT_PRIVATE: u32 = 128;
 pub const FUTEX_WAIT_REQUEUE_PI: u32 = 11;
-pub const FUTEX_WAIT_REQUEUE_PI_PRIVATE: u32 = 139;
 pub const FUTEX_WAKE: u32 = 1;
 pub const FUTEX_WAKE_BITSET: u32 = 10;
-pub const FUTEX_WAKE_BITSET_PRIVATE: u32 = 138;
 pub const FUTEX_WAKE_OP: u32 = 5;
-pub const FUTEX_WAKE_OP_PRIVATE: u32 = 133;
-pub const FUTEX_WAKE_PRIVATE: u32 = 129;
+pub const ROBUST_LIST_LIMIT: u32 = 0x800;

@@ -1,4 +1,6 @@
-//! Constants of the `signal` family, with the names and values of the kernel headers (x86_64).
+//! Signals: `signal(7)`, `sigaction(2)`, `siginfo_t` codes.
+//!
+//! The names and values are those of the kernel headers.
 
 pub const BUS_ADRALN: i32 = 1;
 pub const BUS_ADRERR: i32 = 2;
@@ -11,6 +13,7 @@ pub const CLD_EXITED: i32 = 1;
 pub const CLD_KILLED: i32 = 2;
 pub const CLD_STOPPED: i32 = 5;
 pub const CLD_TRAPPED: i32 = 4;
+pub const EMT_TAGOVF: i32 = 1;
 pub const FPE_CONDTRAP: i32 = 15;
 pub const FPE_FLTDIV: i32 = 3;
 pub const FPE_FLTINV: i32 = 7;
@@ -30,7 +33,6 @@ pub const ILL_ILLOPN: i32 = 2;
 pub const ILL_ILLTRP: i32 = 4;
 pub const ILL_PRVOPC: i32 = 5;
 pub const ILL_PRVREG: i32 = 6;
-pub const MINSIGSTKSZ: u32 = 0x800;
 pub const POLL_ERR: i32 = 4;
 pub const POLL_HUP: i32 = 6;
 pub const POLL_IN: i32 = 1;
@@ -40,13 +42,13 @@ pub const POLL_PRI: i32 = 5;
 pub const SA_EXPOSE_TAGBITS: u64 = 0x800;
 pub const SA_NOCLDSTOP: u64 = 1;
 pub const SA_NOCLDWAIT: u64 = 2;
-pub const SA_NODEFER: u64 = 0x40000000;
-pub const SA_NOMASK: u64 = 0x40000000;
-pub const SA_ONESHOT: u64 = 0x80000000;
-pub const SA_ONSTACK: u64 = 0x8000000;
-pub const SA_RESETHAND: u64 = 0x80000000;
-pub const SA_RESTART: u64 = 0x10000000;
-pub const SA_RESTORER: u64 = 0x4000000;
+pub const SA_NODEFER: u64 = 0x4000_0000;
+pub const SA_NOMASK: u64 = 0x4000_0000;
+pub const SA_ONESHOT: u64 = 0x8000_0000;
+pub const SA_ONSTACK: u64 = 0x800_0000;
+pub const SA_RESETHAND: u64 = 0x8000_0000;
+pub const SA_RESTART: u64 = 0x1000_0000;
+pub const SA_RESTORER: u64 = 0x400_0000;
 pub const SA_SIGINFO: u64 = 4;
 pub const SA_UNSUPPORTED: u64 = 0x400;
 pub const SEGV_ACCADI: i32 = 5;
@@ -54,6 +56,7 @@ pub const SEGV_ACCERR: i32 = 2;
 pub const SEGV_ADIDERR: i32 = 6;
 pub const SEGV_ADIPERR: i32 = 7;
 pub const SEGV_BNDERR: i32 = 3;
+pub const SEGV_CPERR: i32 = 10;
 pub const SEGV_MAPERR: i32 = 1;
 pub const SEGV_MTEAERR: i32 = 8;
 pub const SEGV_MTESERR: i32 = 9;
@@ -112,7 +115,12 @@ pub const SI_SIGIO: i32 = -5;
 pub const SI_TIMER: i32 = -2;
 pub const SI_TKILL: i32 = -6;
 pub const SI_USER: i32 = 0;
-pub const SYS_SECCOMP: u32 = 1;
+pub const SS_AUTODISARM: u32 = 0x8000_0000;
+pub const SS_DISABLE: u32 = 2;
+pub const SS_FLAG_BITS: u32 = 0x8000_0000;
+pub const SS_ONSTACK: u32 = 1;
+pub const SYS_SECCOMP: i32 = 1;
+pub const SYS_USER_DISPATCH: i32 = 2;
 pub const TRAP_BRANCH: i32 = 3;
 pub const TRAP_BRKPT: i32 = 1;
 pub const TRAP_HWBKPT: i32 = 4;

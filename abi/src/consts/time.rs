@@ -1,4 +1,6 @@
-//! Constants of the `time` family, with the names and values of the kernel headers (x86_64).
+//! Clocks and timers: `clock_gettime(2)`, `timerfd_create(2)`, `adjtimex(2)`.
+//!
+//! The names and values are those of the kernel headers.
 
 pub const ADJ_ESTERROR: u32 = 8;
 pub const ADJ_FREQUENCY: u32 = 2;
@@ -10,7 +12,7 @@ pub const ADJ_OFFSET_SINGLESHOT: u32 = 0x8001;
 pub const ADJ_OFFSET_SS_READ: u32 = 0xa001;
 pub const ADJ_SETOFFSET: u32 = 0x100;
 pub const ADJ_STATUS: u32 = 16;
-pub const ADJ_TAI: u32 = 128;
+pub const ADJ_TAI: u32 = 0x80;
 pub const ADJ_TICK: u32 = 0x4000;
 pub const ADJ_TIMECONST: u32 = 32;
 pub const CLOCK_BOOTTIME: u32 = 7;
@@ -28,9 +30,33 @@ pub const CLOCK_THREAD_CPUTIME_ID: u32 = 3;
 pub const ITIMER_PROF: u32 = 2;
 pub const ITIMER_REAL: u32 = 0;
 pub const ITIMER_VIRTUAL: u32 = 1;
+pub const STA_CLK: u32 = 0x8000;
+pub const STA_CLOCKERR: u32 = 0x1000;
+pub const STA_DEL: u32 = 32;
+pub const STA_FLL: u32 = 8;
+pub const STA_FREQHOLD: u32 = 0x80;
+pub const STA_INS: u32 = 16;
+pub const STA_MODE: u32 = 0x4000;
+pub const STA_NANO: u32 = 0x2000;
+pub const STA_PLL: u32 = 1;
+pub const STA_PPSERROR: u32 = 0x800;
+pub const STA_PPSFREQ: u32 = 2;
+pub const STA_PPSJITTER: u32 = 0x200;
+pub const STA_PPSSIGNAL: u32 = 0x100;
+pub const STA_PPSTIME: u32 = 4;
+pub const STA_PPSWANDER: u32 = 0x400;
+pub const STA_RONLY: u32 = 0xff00;
+pub const STA_UNSYNC: u32 = 0x40;
 pub const TFD_CLOEXEC: u32 = 0x80000;
-pub const TFD_IOC_SET_TICKS: u32 = 0x40085400;
+pub const TFD_IOC_SET_TICKS: u32 = 0x4008_5400;
 pub const TFD_NONBLOCK: u32 = 0x800;
 pub const TFD_TIMER_ABSTIME: u32 = 1;
 pub const TFD_TIMER_CANCEL_ON_SET: u32 = 2;
 pub const TIMER_ABSTIME: u32 = 1;
+pub const TIME_BAD: u32 = 5;
+pub const TIME_DEL: u32 = 2;
+pub const TIME_ERROR: u32 = 5;
+pub const TIME_INS: u32 = 1;
+pub const TIME_OK: u32 = 0;
+pub const TIME_OOP: u32 = 3;
+pub const TIME_WAIT: u32 = 4;
