@@ -42,6 +42,7 @@ pub mod fs;
 pub mod futex;
 pub mod ipc;
 pub mod mm;
+pub mod names;
 pub mod net;
 pub mod poll;
 pub mod process;
