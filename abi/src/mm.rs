@@ -12,6 +12,8 @@ bitflags::bitflags! {
         const PROT_WRITE = PROT_WRITE;
         /// `PROT_EXEC`
         const PROT_EXEC = PROT_EXEC;
+        /// `PROT_SEM`: accepted, without effect
+        const PROT_SEM = PROT_SEM;
         /// `PROT_GROWSDOWN`
         const PROT_GROWSDOWN = PROT_GROWSDOWN;
         /// `PROT_GROWSUP`
@@ -53,6 +55,8 @@ bitflags::bitflags! {
         const MAP_SYNC = MAP_SYNC;
         /// `MAP_FIXED_NOREPLACE`
         const MAP_FIXED_NOREPLACE = MAP_FIXED_NOREPLACE;
+        /// `MAP_UNINITIALIZED`
+        const MAP_UNINITIALIZED = MAP_UNINITIALIZED;
         const _ = !0;
     }
 }
