@@ -31,6 +31,27 @@ pub trait Platform: Send + Sync {
 
     /// An address space with nothing mapped but what [`Capabilities::vdso`] names.
     fn new_address_space(&self) -> PlatformFuture<'_, Arc<dyn AddressSpace>>;
+
+    /// The doorbell of a worker; workers are numbered from 0 to one below the count that the platform was
+    /// made with. Every worker asks for its own once, before it first sleeps.
+    fn doorbell(&self, worker: usize) -> Arc<dyn Doorbell>;
+}
+
+/// What an idle worker of the scheduler sleeps on, and where guests make themselves heard.
+///
+/// A guest that stops rings one doorbell: that of the worker on its own core, or of one that is known to spin.
+/// The worker then calls [`Doorbell::collect`], which wakes the tasks whose guests have stopped.
+pub trait Doorbell: Send + Sync {
+    /// Wakes the wakers (see [`GuestThread::poll_event`]) of all guest threads that have stopped since they
+    /// were last collected, by whomever; says how many there were. Never sleeps.
+    fn collect(&self) -> usize;
+
+    /// Sleeps until the doorbell rings or `CLOCK_MONOTONIC` reaches `deadline` (nanoseconds). Returns at once
+    /// when it has rung since the last `wait` returned, so that no ring is lost.
+    fn wait(&self, deadline: Option<u64>);
+
+    /// Rings: ends the current or the next `wait`. One host call when somebody sleeps there, else none.
+    fn ring(&self);
 }
 
 /// Fixed facts of a platform.

@@ -1,0 +1,152 @@
+//! What a system-call handler works with: the calling task, its registers, its guest thread, its memory.
+
+use core::future::Future;
+use core::pin::pin;
+use core::task::Poll;
+use std::sync::Arc;
+
+use chitin_abi::poll::PollEvents;
+use chitin_abi::{Errno, GuestAddr, Regs, Result};
+use chitin_mm::GuestMemory;
+use chitin_mm::platform::GuestThread;
+use chitin_vfs::file::OpenFile;
+use chitin_vfs::wait::WaitQueue;
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+use crate::error::{Restart, SysError, SysResult};
+use crate::kernel::Kernel;
+use crate::memory::Mm;
+use crate::scheduler::wait::Waiter;
+use crate::task::Task;
+
+/// The world of one system call. `mm` is the address space that the call was made in.
+pub struct Ctx<'a> {
+    /// The caller.
+    pub task: &'a Arc<Task>,
+    /// The registers as the call found them; the result goes to `rax` when the handler is done.
+    pub regs: &'a mut Regs,
+    /// The guest thread, which stands still.
+    pub thread: &'a mut Box<dyn GuestThread>,
+    /// The caller's address space.
+    pub mm: Arc<Mm>,
+}
+
+impl Ctx<'_> {
+    /// The kernel.
+    pub fn kernel(&self) -> &Arc<Kernel> {
+        &self.task.kernel
+    }
+
+    /// The caller's memory.
+    pub fn memory(&self) -> &dyn GuestMemory {
+        self.mm.memory()
+    }
+
+    /// Reads a structure.
+    ///
+    /// # Errors
+    /// EFAULT.
+    pub fn read<T: FromBytes + IntoBytes>(&self, addr: GuestAddr) -> Result<T> {
+        let mut value = T::new_zeroed();
+        self.memory().read(addr, value.as_mut_bytes())?;
+        Ok(value)
+    }
+
+    /// Writes a structure.
+    ///
+    /// # Errors
+    /// EFAULT.
+    pub fn write<T: IntoBytes + Immutable + ?Sized>(&self, addr: GuestAddr, value: &T) -> Result<()> {
+        self.memory().write(addr, value.as_bytes())
+    }
+
+    /// Writes a structure unless the pointer is null.
+    ///
+    /// # Errors
+    /// EFAULT.
+    pub fn write_opt<T: IntoBytes + Immutable + ?Sized>(&self, addr: GuestAddr, value: &T) -> Result<()> {
+        if addr.is_null() { Ok(()) } else { self.write(addr, value) }
+    }
+
+    /// Reads an array of `count` structures; the caller has bounded `count`.
+    ///
+    /// # Errors
+    /// EFAULT.
+    pub fn read_array<T: FromBytes + IntoBytes + Clone>(&self, addr: GuestAddr, count: usize) -> Result<Vec<T>> {
+        let mut values = vec![T::new_zeroed(); count];
+        let size = size_of::<T>() as u64;
+        for (index, value) in values.iter_mut().enumerate() {
+            let at = addr.checked_add(size.wrapping_mul(index as u64)).ok_or(Errno::EFAULT)?;
+            self.memory().read(at, value.as_mut_bytes())?;
+        }
+        Ok(values)
+    }
+
+    /// Reads a path: at most `PATH_MAX` bytes with the NUL, which is not returned.
+    ///
+    /// # Errors
+    /// EFAULT, ENAMETOOLONG.
+    pub fn read_path(&self, addr: GuestAddr) -> Result<Vec<u8>> {
+        chitin_mm::guest_memory::read_cstring(self.memory(), addr, 4096)
+    }
+
+    /// The open file of a descriptor (not one of `O_PATH`).
+    ///
+    /// # Errors
+    /// EBADF.
+    pub fn file(&self, fd: i32) -> Result<Arc<OpenFile>> {
+        let file = self.task.files().get(fd)?;
+        if file.is_path_only() { Err(Errno::EBADF) } else { Ok(file) }
+    }
+
+    /// Waits for a future unless a signal arrives first.
+    ///
+    /// # Errors
+    /// `restart` when a signal is to be delivered.
+    pub async fn wait<F: Future>(&self, restart: Restart, future: F) -> SysResult<F::Output> {
+        let mut future = pin!(future);
+        let interrupt = &self.task.interrupt;
+        let result = core::future::poll_fn(|cx| {
+            if let Poll::Ready(value) = future.as_mut().poll(cx) {
+                return Poll::Ready(Ok(value));
+            }
+            interrupt.set_waker(Some(cx.waker().clone()));
+            if self.task.must_leave_wait() {
+                return Poll::Ready(Err(SysError::Restart(restart)));
+            }
+            Poll::Pending
+        })
+        .await;
+        interrupt.set_waker(None);
+        result
+    }
+
+    /// Tries `attempt` until it fails with something else than `EAGAIN`, waiting on `queue` in between; once
+    /// only if `nonblocking`.
+    ///
+    /// # Errors
+    /// What `attempt` returns, or [`Restart::Sys`] when a signal interrupted the wait.
+    pub async fn blocking<T>(
+        &self,
+        queue: Option<&Arc<WaitQueue>>,
+        interest: PollEvents,
+        nonblocking: bool,
+        mut attempt: impl FnMut() -> Result<T>,
+    ) -> SysResult<T> {
+        match attempt() {
+            Err(Errno::EAGAIN) if !nonblocking => {}
+            result => return Ok(result?),
+        }
+        let Some(queue) = queue else { return Err(Errno::EAGAIN.into()) };
+        let waiter = Waiter::new();
+        let _registration = waiter.register(queue, interest);
+        loop {
+            let seen = waiter.generation();
+            match attempt() {
+                Err(Errno::EAGAIN) => {}
+                result => return Ok(result?),
+            }
+            self.wait(Restart::Sys, waiter.changed(seen)).await?;
+        }
+    }
+}

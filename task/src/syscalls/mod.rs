@@ -1,0 +1,39 @@
+//! System calls: the table, decoding, dispatch, and one file of handlers per family.
+//!
+//! The table ([`table`]) is the only place where a call is declared: number, name, typed arguments, handler
+//! and level of support come from one line, and dispatch, `--strace`, `runsc help syscalls` and
+//! `docs/syscalls.md` from the table.
+//!
+//! A handler is a plain function where it cannot wait, an `async` one where it can. None blocks a worker.
+
+pub mod args;
+pub mod strace;
+pub mod table;
+mod unsupported;
+
+pub use self::table::{SYSCALLS, call};
+pub use self::unsupported::Unsupported;
+
+/// How much of a system call works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Support {
+    /// All that Linux does.
+    Full,
+    /// Not all of it: what is missing.
+    Partial(&'static str),
+    /// Always fails, with this errno's name.
+    Fails(&'static str),
+}
+
+/// One line of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct SyscallInfo {
+    /// Number on x86_64.
+    pub number: u64,
+    /// Name without `sys_`.
+    pub name: &'static str,
+    /// How its arguments are printed.
+    pub args: &'static [args::Print],
+    /// How much of it works.
+    pub support: Support,
+}

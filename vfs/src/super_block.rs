@@ -1,0 +1,98 @@
+//! What a mounted file system knows of itself.
+
+use core::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+
+use chitin_abi::Result;
+use parking_lot::RwLock;
+
+/// Numbers of `statfs(2)`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FsStats {
+    /// `f_type`.
+    pub magic: u64,
+    /// Block size in bytes.
+    pub block_size: u64,
+    /// Blocks in all.
+    pub blocks: u64,
+    /// Free blocks.
+    pub blocks_free: u64,
+    /// Free blocks for everyone.
+    pub blocks_available: u64,
+    /// Inodes in all.
+    pub files: u64,
+    /// Free inodes.
+    pub files_free: u64,
+    /// Longest name.
+    pub name_max: u64,
+}
+
+/// What a file system type implements per mounted instance.
+pub trait FileSystem: Send + Sync {
+    /// The type's name (`tmpfs`).
+    fn name(&self) -> &'static str;
+
+    /// Its numbers now.
+    ///
+    /// # Errors
+    /// Those of the storage.
+    fn stats(&self) -> Result<FsStats>;
+
+    /// The options that /proc/mounts shows behind the generic ones, with a leading comma each.
+    fn options(&self) -> String {
+        String::new()
+    }
+
+    /// Whether hard links, renames and attributes can change at all.
+    fn read_only(&self) -> bool {
+        false
+    }
+
+    /// Applies options of a remount.
+    ///
+    /// # Errors
+    /// EINVAL for an option that it does not know.
+    fn remount(&self, options: &[u8]) -> Result<()> {
+        let _ = options;
+        Ok(())
+    }
+
+    /// Brings everything to the storage.
+    ///
+    /// # Errors
+    /// EIO, ENOSPC.
+    fn sync(&self) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// A mounted file system instance, shared by all mounts (binds) of it.
+pub struct SuperBlock {
+    /// Device number (`st_dev`), unique among instances.
+    pub dev: u64,
+    /// What /proc/mounts shows as the device.
+    pub source: RwLock<Vec<u8>>,
+    fs: Arc<dyn FileSystem>,
+    next_ino: AtomicU64,
+}
+
+static NEXT_ANONYMOUS_MINOR: AtomicU64 = AtomicU64::new(32);
+
+impl SuperBlock {
+    /// An instance with a fresh anonymous device number.
+    pub fn new(fs: Arc<dyn FileSystem>, source: &[u8]) -> Arc<Self> {
+        let dev = NEXT_ANONYMOUS_MINOR.fetch_add(1, Ordering::Relaxed) & 0xfffff;
+        let dev = (dev & 0xff) | ((dev & 0xfff00) << 12);
+        Arc::new(Self { dev, source: RwLock::new(source.to_vec()), fs, next_ino: AtomicU64::new(1) })
+    }
+
+    /// The file system behind it.
+    pub fn fs(&self) -> &Arc<dyn FileSystem> {
+        &self.fs
+    }
+
+    /// An inode number that this instance has not used.
+    pub fn next_ino(&self) -> u64 {
+        self.next_ino.fetch_add(1, Ordering::Relaxed)
+    }
+}
