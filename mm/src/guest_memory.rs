@@ -41,4 +41,21 @@ pub trait GuestMemory: Send + Sync {
             _ => Err(Errno::EFAULT),
         }
     }
+
+    /// Puts `new` where `old` stands and returns what stood there, as one step where the platform can.
+    ///
+    /// The default reads, compares and writes: guest threads that write the word at the same time are not
+    /// kept out.
+    ///
+    /// # Errors
+    /// EFAULT unless the word can be read and, where it is changed, written.
+    fn compare_exchange_u32(&self, addr: GuestAddr, old: u32, new: u32) -> Result<u32> {
+        let mut bytes = [0; 4];
+        self.read(addr, &mut bytes)?;
+        let found = u32::from_ne_bytes(bytes);
+        if found == old {
+            self.write(addr, &new.to_ne_bytes())?;
+        }
+        Ok(found)
+    }
 }
