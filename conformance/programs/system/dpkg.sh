@@ -1,0 +1,3 @@
+# needs: dpkg-deb apt-get root
+mkdir -p p/DEBIAN p/usr/share/chitin-demo; printf 'Package: chitin-demo\nVersion: 1.0\nArchitecture: all\nMaintainer: x <x@x>\nDescription: demo\n' > p/DEBIAN/control; echo hi > p/usr/share/chitin-demo/f; printf '#!/bin/sh\necho configured\n' > p/DEBIAN/postinst; chmod 755 p/DEBIAN/postinst
+dpkg-deb --root-owner-group -b p d.deb; dpkg -c d.deb | awk '{print $1, $6}'; mkdir -p root/var/lib/dpkg/updates root/var/lib/dpkg/info; touch root/var/lib/dpkg/status; dpkg --root=$PWD/root --force-not-root --force-script-chrootless -i d.deb 2>&1 | grep -v '^(Reading' | sed 's/(.*)//'; cat root/usr/share/chitin-demo/f; dpkg --root=$PWD/root -s chitin-demo | grep Status; apt-get --version | head -1; dpkg -l bash | tail -1 | awk '{print $1, $2}'
