@@ -7,6 +7,7 @@
 //! A handler is a plain function where it cannot wait, an `async` one where it can. None blocks a worker.
 
 pub mod args;
+pub mod listing;
 pub mod strace;
 pub mod table;
 mod unsupported;
@@ -32,6 +33,8 @@ pub struct SyscallInfo {
     pub number: u64,
     /// Name without `sys_`.
     pub name: &'static str,
+    /// The names of its arguments.
+    pub names: &'static [&'static str],
     /// How its arguments are printed.
     pub args: &'static [args::Print],
     /// How much of it works.

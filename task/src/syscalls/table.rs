@@ -1,50 +1,105 @@
 //! The system-call table.
 //!
-//! One line per call: number, name, typed arguments in register order, handler (`async` where it can wait),
-//! level of support. Lines are sorted by number. A call that is not here does not exist: `ENOSYS`, counted.
+//! One line per call, sorted by number: number, name, typed arguments in register order, and then one of
+//! - `=> sync path, Support`: a handler that never waits,
+//! - `=> async path, Support`: a handler that may wait,
+//! - `=> boxed path, Support`: an async handler with a large future, which is allocated when it is called,
+//! - `=> fails ERRNO`: a call that only fails, and is counted.
+//!
+//! A number that is not here does not exist: `ENOSYS`, counted.
+//!
+//! Cost of dispatch: two jump tables for a handler that waits, one for another; no allocation but for
+//! `boxed` ones.
 
 use chitin_abi::{Errno, GuestAddr};
 
-use super::args::{Fd, Flags, FromReg, Mode, OpenMode, PathPtr, Print, Signal};
+use super::args::{
+    AtFlags, BytesIn, BytesOut, Clock, Fd, FdPair, Flags, FromReg, LongFlags, MapFlags, Mode, OpenMode, PathPtr, Print,
+    Protection, Resource, Signal, SignalSet, Strings, Time, Whence,
+};
 use super::{Support, SyscallInfo};
-use super::{cred, files, io, ipc, memory, misc, mounts, poll, process, sched, signal, socket, thread, time, tree};
 use crate::context::Ctx;
 use crate::error::SysResult;
 
-macro_rules! invoke {
-    (async $path:path, $cx:ident, $($arg:ident),*) => { $path($cx, $($arg),*).await };
-    (sync $path:path, $cx:ident, $($arg:ident),*) => { $path($cx, $($arg),*) };
+macro_rules! support {
+    (fails $errno:ident) => { Support::Fails(stringify!($errno)) };
+    ($kind:ident $path:path, $support:expr) => { $support };
+}
+
+/// The arm of a handler that never waits; `None` leaves the call to [`waiting_arm`].
+macro_rules! plain_arm {
+    ($cx:ident, $number:literal, ($($arg:ident: $type:ty),*) => sync $path:path, $support:expr) => {{
+        #[allow(unused_mut, unused_variables, clippy::allow_attributes, reason = "calls without arguments")]
+        let mut registers = $cx.regs.syscall_args().into_iter();
+        $(let $arg = <$type as FromReg>::from_reg(registers.next().unwrap_or_default());)*
+        Some($path($cx, $($arg),*))
+    }};
+    ($cx:ident, $number:literal, ($($arg:ident: $type:ty),*) => fails $errno:ident) => {{
+        $cx.kernel().unsupported.count($number);
+        Some(Err(Errno::$errno.into()))
+    }};
+    ($cx:ident, $number:literal, ($($arg:ident: $type:ty),*) => $kind:ident $path:path, $support:expr) => { None };
+}
+
+/// The arm of a handler that may wait.
+macro_rules! waiting_arm {
+    ($cx:ident, ($($arg:ident: $type:ty),*) => async $path:path, $support:expr) => {{
+        #[allow(unused_mut, unused_variables, clippy::allow_attributes, reason = "calls without arguments")]
+        let mut registers = $cx.regs.syscall_args().into_iter();
+        $(let $arg = <$type as FromReg>::from_reg(registers.next().unwrap_or_default());)*
+        $path($cx, $($arg),*).await
+    }};
+    ($cx:ident, ($($arg:ident: $type:ty),*) => boxed $path:path, $support:expr) => {{
+        #[allow(unused_mut, unused_variables, clippy::allow_attributes, reason = "calls without arguments")]
+        let mut registers = $cx.regs.syscall_args().into_iter();
+        $(let $arg = <$type as FromReg>::from_reg(registers.next().unwrap_or_default());)*
+        Box::pin($path($cx, $($arg),*)).await
+    }};
+    ($cx:ident, ($($arg:ident: $type:ty),*) => $($plain:tt)*) => { Err(Errno::ENOSYS.into()) };
 }
 
 macro_rules! syscalls {
-    ($($number:literal $name:ident($($arg:ident: $type:ty),*) => $kind:tt $path:path, $support:expr;)*) => {
-        /// All supported calls, by number.
+    ($($number:literal $name:ident($($arg:ident: $type:ty),*) => $kind:ident $($path:ident)::+ $(, $support:expr)?;)*) => {
+        /// All calls, by number.
         pub const SYSCALLS: &[SyscallInfo] = &[$(SyscallInfo {
             number: $number,
             name: stringify!($name),
+            names: &[$(stringify!($arg)),*],
             args: &[$(<$type as FromReg>::PRINT),*] as &[Print],
-            support: $support,
+            support: support!($kind $($path)::+ $(, $support)?),
         }),*];
 
-        /// Decodes and carries out the call of this number.
-        ///
-        /// # Errors
-        /// Those of the handler; ENOSYS for a number that is not in the table.
-        pub async fn dispatch(cx: &mut Ctx<'_>, number: u64) -> SysResult {
-            #[expect(unused_mut, unused_variables, reason = "calls without arguments")]
+        /// Carries out a call that never waits; `None` for one that may.
+        #[inline]
+        fn plain(cx: &mut Ctx<'_>, number: u64) -> Option<SysResult> {
             match number {
-                $($number => {
-                    let mut registers = cx.regs.syscall_args().into_iter();
-                    $(let $arg: $type = FromReg::from_reg(registers.next().unwrap_or_default());)*
-                    invoke!($kind $path, cx, $($arg),*)
-                })*
+                $($number => plain_arm!(cx, $number, ($($arg: $type),*) => $kind $($path)::+ $(, $support)?),)*
                 _ => {
                     cx.kernel().unsupported.count(number);
-                    Err(Errno::ENOSYS.into())
+                    Some(Err(Errno::ENOSYS.into()))
                 }
             }
         }
+
+        /// Carries out a call that may wait.
+        async fn waiting(cx: &mut Ctx<'_>, number: u64) -> SysResult {
+            match number {
+                $($number => waiting_arm!(cx, ($($arg: $type),*) => $kind $($path)::+ $(, $support)?),)*
+                _ => Err(Errno::ENOSYS.into()),
+            }
+        }
     };
+}
+
+/// Decodes and carries out the call of this number.
+///
+/// # Errors
+/// Those of the handler; ENOSYS for a number that is not in the table.
+pub async fn dispatch(cx: &mut Ctx<'_>, number: u64) -> SysResult {
+    match plain(cx, number) {
+        Some(result) => result,
+        None => waiting(cx, number).await,
+    }
 }
 
 /// Carries out a call, printing it if the kernel traces.
@@ -55,11 +110,392 @@ pub async fn call(cx: &mut Ctx<'_>, number: u64) -> SysResult {
     if cx.kernel().strace.is_none() {
         return dispatch(cx, number).await;
     }
-    super::strace::traced(cx, number).await
+    Box::pin(super::strace::traced(cx, number)).await
 }
 
-use Support::{Fails, Full, Partial};
+#[allow(unused_imports, clippy::allow_attributes, reason = "which levels occur changes with the table")]
+use Support::{Full, Partial};
 
 syscalls! {
-    0 read(fd: Fd, buf: GuestAddr, count: usize) => async io::read, Full;
+    0 read(fd: Fd, buf: BytesOut, count: usize) => fails ENOSYS;
+    1 write(fd: Fd, buf: BytesIn, count: usize) => fails ENOSYS;
+    2 open(pathname: PathPtr, flags: OpenMode, mode: Mode) => fails ENOSYS;
+    3 close(fd: Fd) => fails ENOSYS;
+    4 stat(pathname: PathPtr, statbuf: GuestAddr) => fails ENOSYS;
+    5 fstat(fd: Fd, statbuf: GuestAddr) => fails ENOSYS;
+    6 lstat(pathname: PathPtr, statbuf: GuestAddr) => fails ENOSYS;
+    7 poll(fds: GuestAddr, nfds: u32, timeout: i32) => fails ENOSYS;
+    8 lseek(fd: Fd, offset: i64, whence: Whence) => fails ENOSYS;
+    9 mmap(addr: GuestAddr, length: u64, prot: Protection, flags: MapFlags, fd: Fd, offset: u64) => fails ENOSYS;
+    10 mprotect(addr: GuestAddr, length: u64, prot: Protection) => fails ENOSYS;
+    11 munmap(addr: GuestAddr, length: u64) => fails ENOSYS;
+    12 brk(addr: GuestAddr) => fails ENOSYS;
+    13 rt_sigaction(signum: Signal, act: GuestAddr, oldact: GuestAddr, sigsetsize: usize) => fails ENOSYS;
+    14 rt_sigprocmask(how: i32, set: SignalSet, oldset: SignalSet, sigsetsize: usize) => fails ENOSYS;
+    15 rt_sigreturn() => fails ENOSYS;
+    16 ioctl(fd: Fd, request: Flags, argp: GuestAddr) => fails ENOSYS;
+    17 pread64(fd: Fd, buf: BytesOut, count: usize, offset: i64) => fails ENOSYS;
+    18 pwrite64(fd: Fd, buf: BytesIn, count: usize, offset: i64) => fails ENOSYS;
+    19 readv(fd: Fd, iov: GuestAddr, iovcnt: usize) => fails ENOSYS;
+    20 writev(fd: Fd, iov: GuestAddr, iovcnt: usize) => fails ENOSYS;
+    21 access(pathname: PathPtr, mode: u32) => fails ENOSYS;
+    22 pipe(pipefd: FdPair) => fails ENOSYS;
+    23 select(nfds: i32, readfds: GuestAddr, writefds: GuestAddr, exceptfds: GuestAddr, timeout: Time) => fails ENOSYS;
+    24 sched_yield() => fails ENOSYS;
+    25 mremap(addr: GuestAddr, old_size: u64, new_size: u64, flags: Flags, new_addr: GuestAddr) => fails ENOSYS;
+    26 msync(addr: GuestAddr, length: u64, flags: Flags) => fails ENOSYS;
+    27 mincore(addr: GuestAddr, length: u64, vec: GuestAddr) => fails ENOSYS;
+    28 madvise(addr: GuestAddr, length: u64, advice: i32) => fails ENOSYS;
+    29 shmget(key: i32, size: u64, shmflg: Flags) => fails ENOSYS;
+    30 shmat(shmid: i32, shmaddr: GuestAddr, shmflg: Flags) => fails ENOSYS;
+    31 shmctl(shmid: i32, op: i32, buf: GuestAddr) => fails ENOSYS;
+    32 dup(oldfd: Fd) => fails ENOSYS;
+    33 dup2(oldfd: Fd, newfd: Fd) => fails ENOSYS;
+    34 pause() => fails ENOSYS;
+    35 nanosleep(duration: Time, rem: Time) => fails ENOSYS;
+    36 getitimer(which: i32, curr_value: GuestAddr) => fails ENOSYS;
+    37 alarm(seconds: u32) => fails ENOSYS;
+    38 setitimer(which: i32, new_value: GuestAddr, old_value: GuestAddr) => fails ENOSYS;
+    39 getpid() => fails ENOSYS;
+    40 sendfile(out_fd: Fd, in_fd: Fd, offset: GuestAddr, count: usize) => fails ENOSYS;
+    41 socket(domain: i32, kind: i32, protocol: i32) => fails ENOSYS;
+    42 connect(sockfd: Fd, addr: GuestAddr, addrlen: u32) => fails ENOSYS;
+    43 accept(sockfd: Fd, addr: GuestAddr, addrlen: GuestAddr) => fails ENOSYS;
+    44 sendto(sockfd: Fd, buf: BytesIn, len: usize, flags: Flags, dest_addr: GuestAddr, addrlen: u32) => fails ENOSYS;
+    45 recvfrom(sockfd: Fd, buf: BytesOut, size: usize, flags: Flags, src_addr: GuestAddr, addrlen: GuestAddr) => fails ENOSYS;
+    46 sendmsg(sockfd: Fd, msg: GuestAddr, flags: Flags) => fails ENOSYS;
+    47 recvmsg(sockfd: Fd, msg: GuestAddr, flags: Flags) => fails ENOSYS;
+    48 shutdown(sockfd: Fd, how: i32) => fails ENOSYS;
+    49 bind(sockfd: Fd, addr: GuestAddr, addrlen: u32) => fails ENOSYS;
+    50 listen(sockfd: Fd, backlog: i32) => fails ENOSYS;
+    51 getsockname(sockfd: Fd, addr: GuestAddr, addrlen: GuestAddr) => fails ENOSYS;
+    52 getpeername(sockfd: Fd, addr: GuestAddr, addrlen: GuestAddr) => fails ENOSYS;
+    53 socketpair(domain: i32, kind: i32, protocol: i32, sv: FdPair) => fails ENOSYS;
+    54 setsockopt(sockfd: Fd, level: i32, optname: i32, optval: GuestAddr, optlen: u32) => fails ENOSYS;
+    55 getsockopt(sockfd: Fd, level: i32, optname: i32, optval: GuestAddr, optlen: GuestAddr) => fails ENOSYS;
+    56 clone(flags: LongFlags, stack: GuestAddr, parent_tid: GuestAddr, child_tid: GuestAddr, tls: GuestAddr) => fails ENOSYS;
+    57 fork() => fails ENOSYS;
+    58 vfork() => fails ENOSYS;
+    59 execve(pathname: PathPtr, argv: Strings, envp: GuestAddr) => fails ENOSYS;
+    60 exit(status: i32) => fails ENOSYS;
+    61 wait4(pid: i32, wstatus: GuestAddr, options: Flags, rusage: GuestAddr) => fails ENOSYS;
+    62 kill(pid: i32, sig: Signal) => fails ENOSYS;
+    63 uname(buf: GuestAddr) => fails ENOSYS;
+    64 semget(key: i32, nsems: i32, semflg: Flags) => fails ENOSYS;
+    65 semop(semid: i32, sops: GuestAddr, nsops: usize) => fails ENOSYS;
+    66 semctl(semid: i32, semnum: i32, op: i32, arg: GuestAddr) => fails ENOSYS;
+    67 shmdt(shmaddr: GuestAddr) => fails ENOSYS;
+    68 msgget(key: i32, msgflg: Flags) => fails ENOSYS;
+    69 msgsnd(msqid: i32, msgp: GuestAddr, msgsz: usize, msgflg: Flags) => fails ENOSYS;
+    70 msgrcv(msqid: i32, msgp: GuestAddr, msgsz: usize, msgtyp: i64, msgflg: Flags) => fails ENOSYS;
+    71 msgctl(msqid: i32, op: i32, buf: GuestAddr) => fails ENOSYS;
+    72 fcntl(fd: Fd, op: u32, arg: u64) => fails ENOSYS;
+    73 flock(fd: Fd, op: u32) => fails ENOSYS;
+    74 fsync(fd: Fd) => fails ENOSYS;
+    75 fdatasync(fd: Fd) => fails ENOSYS;
+    76 truncate(path: PathPtr, length: i64) => fails ENOSYS;
+    77 ftruncate(fd: Fd, length: i64) => fails ENOSYS;
+    78 getdents(fd: Fd, dirp: GuestAddr, count: u32) => fails ENOSYS;
+    79 getcwd(buf: BytesOut, size: usize) => fails ENOSYS;
+    80 chdir(path: PathPtr) => fails ENOSYS;
+    81 fchdir(fd: Fd) => fails ENOSYS;
+    82 rename(oldpath: PathPtr, newpath: PathPtr) => fails ENOSYS;
+    83 mkdir(pathname: PathPtr, mode: Mode) => fails ENOSYS;
+    84 rmdir(pathname: PathPtr) => fails ENOSYS;
+    85 creat(pathname: PathPtr, mode: Mode) => fails ENOSYS;
+    86 link(oldpath: PathPtr, newpath: PathPtr) => fails ENOSYS;
+    87 unlink(pathname: PathPtr) => fails ENOSYS;
+    88 symlink(target: PathPtr, linkpath: PathPtr) => fails ENOSYS;
+    89 readlink(pathname: PathPtr, buf: BytesOut, bufsiz: i32) => fails ENOSYS;
+    90 chmod(pathname: PathPtr, mode: Mode) => fails ENOSYS;
+    91 fchmod(fd: Fd, mode: Mode) => fails ENOSYS;
+    92 chown(pathname: PathPtr, owner: i32, group: i32) => fails ENOSYS;
+    93 fchown(fd: Fd, owner: i32, group: i32) => fails ENOSYS;
+    94 lchown(pathname: PathPtr, owner: i32, group: i32) => fails ENOSYS;
+    95 umask(mask: Mode) => fails ENOSYS;
+    96 gettimeofday(tv: GuestAddr, tz: GuestAddr) => fails ENOSYS;
+    97 getrlimit(resource: Resource, rlim: GuestAddr) => fails ENOSYS;
+    98 getrusage(who: i32, usage: GuestAddr) => fails ENOSYS;
+    99 sysinfo(info: GuestAddr) => fails ENOSYS;
+    100 times(buf: GuestAddr) => fails ENOSYS;
+    101 ptrace(op: i32, pid: i32, addr: GuestAddr, data: GuestAddr) => fails ENOSYS;
+    102 getuid() => fails ENOSYS;
+    103 syslog(kind: i32, bufp: GuestAddr, len: i32) => fails ENOSYS;
+    104 getgid() => fails ENOSYS;
+    105 setuid(uid: u32) => fails ENOSYS;
+    106 setgid(gid: u32) => fails ENOSYS;
+    107 geteuid() => fails ENOSYS;
+    108 getegid() => fails ENOSYS;
+    109 setpgid(pid: i32, pgid: i32) => fails ENOSYS;
+    110 getppid() => fails ENOSYS;
+    111 getpgrp() => fails ENOSYS;
+    112 setsid() => fails ENOSYS;
+    113 setreuid(ruid: i32, euid: i32) => fails ENOSYS;
+    114 setregid(rgid: i32, egid: i32) => fails ENOSYS;
+    115 getgroups(size: i32, list: GuestAddr) => fails ENOSYS;
+    116 setgroups(size: usize, list: GuestAddr) => fails ENOSYS;
+    117 setresuid(ruid: i32, euid: i32, suid: i32) => fails ENOSYS;
+    118 getresuid(ruid: GuestAddr, euid: GuestAddr, suid: GuestAddr) => fails ENOSYS;
+    119 setresgid(rgid: i32, egid: i32, sgid: i32) => fails ENOSYS;
+    120 getresgid(rgid: GuestAddr, egid: GuestAddr, sgid: GuestAddr) => fails ENOSYS;
+    121 getpgid(pid: i32) => fails ENOSYS;
+    122 setfsuid(fsuid: u32) => fails ENOSYS;
+    123 setfsgid(fsgid: u32) => fails ENOSYS;
+    124 getsid(pid: i32) => fails ENOSYS;
+    125 capget(hdrp: GuestAddr, datap: GuestAddr) => fails ENOSYS;
+    126 capset(hdrp: GuestAddr, datap: GuestAddr) => fails ENOSYS;
+    127 rt_sigpending(set: GuestAddr, sigsetsize: usize) => fails ENOSYS;
+    128 rt_sigtimedwait(set: SignalSet, info: GuestAddr, timeout: Time, sigsetsize: usize) => fails ENOSYS;
+    129 rt_sigqueueinfo(tgid: i32, sig: Signal, info: GuestAddr) => fails ENOSYS;
+    130 rt_sigsuspend(mask: SignalSet, sigsetsize: usize) => fails ENOSYS;
+    131 sigaltstack(ss: GuestAddr, old_ss: GuestAddr) => fails ENOSYS;
+    132 utime(filename: PathPtr, times: Time) => fails ENOSYS;
+    133 mknod(pathname: PathPtr, mode: Mode, dev: u32) => fails ENOSYS;
+    134 uselib(library: PathPtr) => fails ENOSYS;
+    135 personality(persona: Flags) => fails ENOSYS;
+    136 ustat(dev: u32, ubuf: GuestAddr) => fails ENOSYS;
+    137 statfs(path: PathPtr, buf: GuestAddr) => fails ENOSYS;
+    138 fstatfs(fd: Fd, buf: GuestAddr) => fails ENOSYS;
+    139 sysfs(option: i32, arg1: u64, arg2: GuestAddr) => fails ENOSYS;
+    140 getpriority(which: i32, who: i32) => fails ENOSYS;
+    141 setpriority(which: i32, who: i32, prio: i32) => fails ENOSYS;
+    142 sched_setparam(pid: i32, param: GuestAddr) => fails ENOSYS;
+    143 sched_getparam(pid: i32, param: GuestAddr) => fails ENOSYS;
+    144 sched_setscheduler(pid: i32, policy: i32, param: GuestAddr) => fails ENOSYS;
+    145 sched_getscheduler(pid: i32) => fails ENOSYS;
+    146 sched_get_priority_max(policy: i32) => fails ENOSYS;
+    147 sched_get_priority_min(policy: i32) => fails ENOSYS;
+    148 sched_rr_get_interval(pid: i32, tp: GuestAddr) => fails ENOSYS;
+    149 mlock(addr: GuestAddr, len: u64) => fails ENOSYS;
+    150 munlock(addr: GuestAddr, len: u64) => fails ENOSYS;
+    151 mlockall(flags: Flags) => fails ENOSYS;
+    152 munlockall() => fails ENOSYS;
+    153 vhangup() => fails EPERM;
+    154 modify_ldt(func: i32, ptr: GuestAddr, bytecount: u64) => fails ENOSYS;
+    155 pivot_root(new_root: PathPtr, put_old: PathPtr) => fails ENOSYS;
+    156 _sysctl(args: GuestAddr) => fails ENOSYS;
+    157 prctl(op: i32, arg2: u64, arg3: u64, arg4: u64, arg5: u64) => fails ENOSYS;
+    158 arch_prctl(op: Flags, addr: GuestAddr) => fails ENOSYS;
+    159 adjtimex(buf: GuestAddr) => fails ENOSYS;
+    160 setrlimit(resource: Resource, rlim: GuestAddr) => fails ENOSYS;
+    161 chroot(path: PathPtr) => fails ENOSYS;
+    162 sync() => fails ENOSYS;
+    163 acct(filename: PathPtr) => fails EPERM;
+    164 settimeofday(tv: GuestAddr, tz: GuestAddr) => fails EPERM;
+    165 mount(source: PathPtr, target: PathPtr, fstype: PathPtr, flags: LongFlags, data: GuestAddr) => fails ENOSYS;
+    166 umount2(target: PathPtr, flags: Flags) => fails ENOSYS;
+    167 swapon(path: PathPtr, flags: Flags) => fails EPERM;
+    168 swapoff(path: PathPtr) => fails EPERM;
+    169 reboot(magic: Flags, magic2: Flags, op: Flags, arg: GuestAddr) => fails EPERM;
+    170 sethostname(name: BytesIn, len: usize) => fails ENOSYS;
+    171 setdomainname(name: BytesIn, len: usize) => fails ENOSYS;
+    172 iopl(level: i32) => fails EPERM;
+    173 ioperm(from: u64, num: u64, turn_on: i32) => fails EPERM;
+    174 create_module(name: PathPtr, size: usize) => fails ENOSYS;
+    175 init_module(image: GuestAddr, size: u64, params: PathPtr) => fails EPERM;
+    176 delete_module(name: PathPtr, flags: Flags) => fails EPERM;
+    177 get_kernel_syms(table: GuestAddr) => fails ENOSYS;
+    178 query_module(name: PathPtr, which: i32, buf: GuestAddr, bufsize: usize, ret: GuestAddr) => fails ENOSYS;
+    179 quotactl(op: Flags, special: PathPtr, id: i32, addr: GuestAddr) => fails ENOSYS;
+    180 nfsservctl(cmd: i32, argp: GuestAddr, resp: GuestAddr) => fails ENOSYS;
+    181 getpmsg() => fails ENOSYS;
+    182 putpmsg() => fails ENOSYS;
+    183 afs_syscall() => fails ENOSYS;
+    184 tuxcall() => fails ENOSYS;
+    185 security() => fails ENOSYS;
+    186 gettid() => fails ENOSYS;
+    187 readahead(fd: Fd, offset: i64, count: usize) => fails ENOSYS;
+    188 setxattr(path: PathPtr, name: PathPtr, value: BytesIn, size: usize, flags: Flags) => fails ENOSYS;
+    189 lsetxattr(path: PathPtr, name: PathPtr, value: BytesIn, size: usize, flags: Flags) => fails ENOSYS;
+    190 fsetxattr(fd: Fd, name: PathPtr, value: BytesIn, size: usize, flags: Flags) => fails ENOSYS;
+    191 getxattr(path: PathPtr, name: PathPtr, value: BytesOut, size: usize) => fails ENOSYS;
+    192 lgetxattr(path: PathPtr, name: PathPtr, value: BytesOut, size: usize) => fails ENOSYS;
+    193 fgetxattr(fd: Fd, name: PathPtr, value: BytesOut, size: usize) => fails ENOSYS;
+    194 listxattr(path: PathPtr, list: BytesOut, size: usize) => fails ENOSYS;
+    195 llistxattr(path: PathPtr, list: BytesOut, size: usize) => fails ENOSYS;
+    196 flistxattr(fd: Fd, list: BytesOut, size: usize) => fails ENOSYS;
+    197 removexattr(path: PathPtr, name: PathPtr) => fails ENOSYS;
+    198 lremovexattr(path: PathPtr, name: PathPtr) => fails ENOSYS;
+    199 fremovexattr(fd: Fd, name: PathPtr) => fails ENOSYS;
+    200 tkill(tid: i32, sig: Signal) => fails ENOSYS;
+    201 time(tloc: GuestAddr) => fails ENOSYS;
+    202 futex(uaddr: GuestAddr, op: Flags, val: u32, timeout: GuestAddr, uaddr2: GuestAddr, val3: u32) => fails ENOSYS;
+    203 sched_setaffinity(pid: i32, cpusetsize: usize, mask: GuestAddr) => fails ENOSYS;
+    204 sched_getaffinity(pid: i32, cpusetsize: usize, mask: GuestAddr) => fails ENOSYS;
+    205 set_thread_area(u_info: GuestAddr) => fails ENOSYS;
+    206 io_setup(nr_events: u32, ctx_idp: GuestAddr) => fails ENOSYS;
+    207 io_destroy(ctx_id: u64) => fails ENOSYS;
+    208 io_getevents(ctx_id: u64, min_nr: i64, nr: i64, events: GuestAddr, timeout: Time) => fails ENOSYS;
+    209 io_submit(ctx_id: u64, nr: i64, iocbpp: GuestAddr) => fails ENOSYS;
+    210 io_cancel(ctx_id: u64, iocb: GuestAddr, result: GuestAddr) => fails ENOSYS;
+    211 get_thread_area(u_info: GuestAddr) => fails ENOSYS;
+    212 lookup_dcookie(cookie: u64, buffer: GuestAddr, len: usize) => fails ENOSYS;
+    213 epoll_create(size: i32) => fails ENOSYS;
+    214 epoll_ctl_old() => fails ENOSYS;
+    215 epoll_wait_old() => fails ENOSYS;
+    216 remap_file_pages(addr: GuestAddr, size: u64, prot: Protection, pgoff: u64, flags: Flags) => fails ENOSYS;
+    217 getdents64(fd: Fd, dirp: GuestAddr, count: u32) => fails ENOSYS;
+    218 set_tid_address(tidptr: GuestAddr) => fails ENOSYS;
+    219 restart_syscall() => fails ENOSYS;
+    220 semtimedop(semid: i32, sops: GuestAddr, nsops: usize, timeout: Time) => fails ENOSYS;
+    221 fadvise64(fd: Fd, offset: i64, len: i64, advice: u32) => fails ENOSYS;
+    222 timer_create(clockid: Clock, sevp: GuestAddr, timerid: GuestAddr) => fails ENOSYS;
+    223 timer_settime(timerid: i32, flags: Flags, new_value: GuestAddr, old_value: GuestAddr) => fails ENOSYS;
+    224 timer_gettime(timerid: i32, curr_value: GuestAddr) => fails ENOSYS;
+    225 timer_getoverrun(timerid: i32) => fails ENOSYS;
+    226 timer_delete(timerid: i32) => fails ENOSYS;
+    227 clock_settime(clockid: Clock, tp: Time) => fails ENOSYS;
+    228 clock_gettime(clockid: Clock, tp: Time) => fails ENOSYS;
+    229 clock_getres(clockid: Clock, res: Time) => fails ENOSYS;
+    230 clock_nanosleep(clockid: Clock, flags: Flags, request: Time, remain: Time) => fails ENOSYS;
+    231 exit_group(status: i32) => fails ENOSYS;
+    232 epoll_wait(epfd: Fd, events: GuestAddr, maxevents: i32, timeout: i32) => fails ENOSYS;
+    233 epoll_ctl(epfd: Fd, op: i32, fd: Fd, event: GuestAddr) => fails ENOSYS;
+    234 tgkill(tgid: i32, tid: i32, sig: Signal) => fails ENOSYS;
+    235 utimes(filename: PathPtr, times: GuestAddr) => fails ENOSYS;
+    236 vserver() => fails ENOSYS;
+    237 mbind(addr: GuestAddr, len: u64, mode: i32, nodemask: GuestAddr, maxnode: u64, flags: Flags) => fails ENOSYS;
+    238 set_mempolicy(mode: i32, nodemask: GuestAddr, maxnode: u64) => fails ENOSYS;
+    239 get_mempolicy(mode: GuestAddr, nodemask: GuestAddr, maxnode: u64, addr: GuestAddr, flags: Flags) => fails ENOSYS;
+    240 mq_open(name: PathPtr, oflag: OpenMode, mode: Mode, attr: GuestAddr) => fails ENOSYS;
+    241 mq_unlink(name: PathPtr) => fails ENOSYS;
+    242 mq_timedsend(mqdes: Fd, msg_ptr: BytesIn, msg_len: usize, msg_prio: u32, abs_timeout: Time) => fails ENOSYS;
+    243 mq_timedreceive(mqdes: Fd, msg_ptr: BytesOut, msg_len: usize, msg_prio: GuestAddr, abs_timeout: Time) => fails ENOSYS;
+    244 mq_notify(mqdes: Fd, sevp: GuestAddr) => fails ENOSYS;
+    245 mq_getsetattr(mqdes: Fd, newattr: GuestAddr, oldattr: GuestAddr) => fails ENOSYS;
+    246 kexec_load(entry: u64, nr_segments: u64, segments: GuestAddr, flags: LongFlags) => fails EPERM;
+    247 waitid(idtype: i32, id: i32, infop: GuestAddr, options: Flags, rusage: GuestAddr) => fails ENOSYS;
+    248 add_key(kind: PathPtr, description: PathPtr, payload: GuestAddr, plen: usize, keyring: i32) => fails ENOSYS;
+    249 request_key(kind: PathPtr, description: PathPtr, callout_info: PathPtr, dest_keyring: i32) => fails ENOSYS;
+    250 keyctl(operation: i32, arg2: u64, arg3: u64, arg4: u64, arg5: u64) => fails ENOSYS;
+    251 ioprio_set(which: i32, who: i32, ioprio: i32) => fails ENOSYS;
+    252 ioprio_get(which: i32, who: i32) => fails ENOSYS;
+    253 inotify_init() => fails ENOSYS;
+    254 inotify_add_watch(fd: Fd, pathname: PathPtr, mask: Flags) => fails ENOSYS;
+    255 inotify_rm_watch(fd: Fd, wd: i32) => fails ENOSYS;
+    256 migrate_pages(pid: i32, maxnode: u64, old_nodes: GuestAddr, new_nodes: GuestAddr) => fails EPERM;
+    257 openat(dirfd: Fd, pathname: PathPtr, flags: OpenMode, mode: Mode) => fails ENOSYS;
+    258 mkdirat(dirfd: Fd, pathname: PathPtr, mode: Mode) => fails ENOSYS;
+    259 mknodat(dirfd: Fd, pathname: PathPtr, mode: Mode, dev: u32) => fails ENOSYS;
+    260 fchownat(dirfd: Fd, pathname: PathPtr, owner: i32, group: i32, flags: AtFlags) => fails ENOSYS;
+    261 futimesat(dirfd: Fd, pathname: PathPtr, times: GuestAddr) => fails ENOSYS;
+    262 newfstatat(dirfd: Fd, pathname: PathPtr, statbuf: GuestAddr, flags: AtFlags) => fails ENOSYS;
+    263 unlinkat(dirfd: Fd, pathname: PathPtr, flags: Flags) => fails ENOSYS;
+    264 renameat(olddirfd: Fd, oldpath: PathPtr, newdirfd: Fd, newpath: PathPtr) => fails ENOSYS;
+    265 linkat(olddirfd: Fd, oldpath: PathPtr, newdirfd: Fd, newpath: PathPtr, flags: AtFlags) => fails ENOSYS;
+    266 symlinkat(target: PathPtr, newdirfd: Fd, linkpath: PathPtr) => fails ENOSYS;
+    267 readlinkat(dirfd: Fd, pathname: PathPtr, buf: BytesOut, bufsiz: i32) => fails ENOSYS;
+    268 fchmodat(dirfd: Fd, pathname: PathPtr, mode: Mode) => fails ENOSYS;
+    269 faccessat(dirfd: Fd, pathname: PathPtr, mode: u32) => fails ENOSYS;
+    270 pselect6(nfds: i32, readfds: GuestAddr, writefds: GuestAddr, exceptfds: GuestAddr, timeout: Time, sigmask: GuestAddr) => fails ENOSYS;
+    271 ppoll(fds: GuestAddr, nfds: u32, timeout: Time, sigmask: SignalSet, sigsetsize: usize) => fails ENOSYS;
+    272 unshare(flags: LongFlags) => fails ENOSYS;
+    273 set_robust_list(head: GuestAddr, len: usize) => fails ENOSYS;
+    274 get_robust_list(pid: i32, head_ptr: GuestAddr, len_ptr: GuestAddr) => fails ENOSYS;
+    275 splice(fd_in: Fd, off_in: GuestAddr, fd_out: Fd, off_out: GuestAddr, size: usize, flags: Flags) => fails ENOSYS;
+    276 tee(fd_in: Fd, fd_out: Fd, size: usize, flags: Flags) => fails ENOSYS;
+    277 sync_file_range(fd: Fd, offset: i64, nbytes: i64, flags: Flags) => fails ENOSYS;
+    278 vmsplice(fd: Fd, iov: GuestAddr, nr_segs: usize, flags: Flags) => fails ENOSYS;
+    279 move_pages(pid: i32, count: u64, pages: GuestAddr, nodes: GuestAddr, status: GuestAddr, flags: Flags) => fails EPERM;
+    280 utimensat(dirfd: Fd, pathname: PathPtr, times: GuestAddr, flags: AtFlags) => fails ENOSYS;
+    281 epoll_pwait(epfd: Fd, events: GuestAddr, maxevents: i32, timeout: i32, sigmask: SignalSet, sigsetsize: usize) => fails ENOSYS;
+    282 signalfd(fd: Fd, mask: SignalSet, sizemask: usize) => fails ENOSYS;
+    283 timerfd_create(clockid: Clock, flags: Flags) => fails ENOSYS;
+    284 eventfd(initval: u32) => fails ENOSYS;
+    285 fallocate(fd: Fd, mode: Flags, offset: i64, size: i64) => fails ENOSYS;
+    286 timerfd_settime(fd: Fd, flags: Flags, new_value: GuestAddr, old_value: GuestAddr) => fails ENOSYS;
+    287 timerfd_gettime(fd: Fd, curr_value: GuestAddr) => fails ENOSYS;
+    288 accept4(sockfd: Fd, addr: GuestAddr, addrlen: GuestAddr, flags: Flags) => fails ENOSYS;
+    289 signalfd4(fd: Fd, mask: SignalSet, sizemask: usize, flags: Flags) => fails ENOSYS;
+    290 eventfd2(initval: u32, flags: Flags) => fails ENOSYS;
+    291 epoll_create1(flags: Flags) => fails ENOSYS;
+    292 dup3(oldfd: Fd, newfd: Fd, flags: OpenMode) => fails ENOSYS;
+    293 pipe2(pipefd: FdPair, flags: OpenMode) => fails ENOSYS;
+    294 inotify_init1(flags: Flags) => fails ENOSYS;
+    295 preadv(fd: Fd, iov: GuestAddr, iovcnt: usize, pos_l: i64, pos_h: u64) => fails ENOSYS;
+    296 pwritev(fd: Fd, iov: GuestAddr, iovcnt: usize, pos_l: i64, pos_h: u64) => fails ENOSYS;
+    297 rt_tgsigqueueinfo(tgid: i32, tid: i32, sig: Signal, info: GuestAddr) => fails ENOSYS;
+    298 perf_event_open(attr: GuestAddr, pid: i32, cpu: i32, group_fd: Fd, flags: LongFlags) => fails EACCES;
+    299 recvmmsg(sockfd: Fd, msgvec: GuestAddr, vlen: u32, flags: Flags, timeout: GuestAddr) => fails ENOSYS;
+    300 fanotify_init(flags: Flags, event_f_flags: OpenMode) => fails ENOSYS;
+    301 fanotify_mark(fanotify_fd: Fd, flags: Flags, mask: LongFlags, dirfd: Fd, pathname: PathPtr) => fails ENOSYS;
+    302 prlimit64(pid: i32, resource: Resource, new_limit: GuestAddr, old_limit: GuestAddr) => fails ENOSYS;
+    303 name_to_handle_at(dirfd: Fd, pathname: PathPtr, handle: GuestAddr, mount_id: GuestAddr, flags: AtFlags) => fails ENOSYS;
+    304 open_by_handle_at(mount_fd: Fd, handle: GuestAddr, flags: OpenMode) => fails ENOSYS;
+    305 clock_adjtime(clockid: Clock, buf: GuestAddr) => fails ENOSYS;
+    306 syncfs(fd: Fd) => fails ENOSYS;
+    307 sendmmsg(sockfd: Fd, msgvec: GuestAddr, vlen: u32, flags: Flags) => fails ENOSYS;
+    308 setns(fd: Fd, nstype: Flags) => fails ENOSYS;
+    309 getcpu(cpu: GuestAddr, node: GuestAddr, tcache: GuestAddr) => fails ENOSYS;
+    310 process_vm_readv(pid: i32, local_iov: GuestAddr, liovcnt: u64, remote_iov: GuestAddr, riovcnt: u64, flags: LongFlags) => fails ENOSYS;
+    311 process_vm_writev(pid: i32, local_iov: GuestAddr, liovcnt: u64, remote_iov: GuestAddr, riovcnt: u64, flags: LongFlags) => fails ENOSYS;
+    312 kcmp(pid1: i32, pid2: i32, kind: i32, idx1: u64, idx2: u64) => fails ENOSYS;
+    313 finit_module(fd: Fd, param_values: PathPtr, flags: Flags) => fails EPERM;
+    314 sched_setattr(pid: i32, attr: GuestAddr, flags: Flags) => fails ENOSYS;
+    315 sched_getattr(pid: i32, attr: GuestAddr, size: u32, flags: Flags) => fails ENOSYS;
+    316 renameat2(olddirfd: Fd, oldpath: PathPtr, newdirfd: Fd, newpath: PathPtr, flags: Flags) => fails ENOSYS;
+    317 seccomp(operation: u32, flags: Flags, args: GuestAddr) => fails ENOSYS;
+    318 getrandom(buf: BytesOut, buflen: usize, flags: Flags) => fails ENOSYS;
+    319 memfd_create(name: PathPtr, flags: Flags) => fails ENOSYS;
+    320 kexec_file_load(kernel_fd: Fd, initrd_fd: Fd, cmdline_len: u64, cmdline: PathPtr, flags: LongFlags) => fails EPERM;
+    321 bpf(cmd: i32, attr: GuestAddr, size: u32) => fails EPERM;
+    322 execveat(dirfd: Fd, pathname: PathPtr, argv: Strings, envp: GuestAddr, flags: AtFlags) => fails ENOSYS;
+    323 userfaultfd(flags: Flags) => fails ENOSYS;
+    324 membarrier(cmd: i32, flags: Flags, cpu_id: i32) => fails ENOSYS;
+    325 mlock2(addr: GuestAddr, len: u64, flags: Flags) => fails ENOSYS;
+    326 copy_file_range(fd_in: Fd, off_in: GuestAddr, fd_out: Fd, off_out: GuestAddr, size: usize, flags: Flags) => fails ENOSYS;
+    327 preadv2(fd: Fd, iov: GuestAddr, iovcnt: usize, pos_l: i64, pos_h: u64, flags: Flags) => fails ENOSYS;
+    328 pwritev2(fd: Fd, iov: GuestAddr, iovcnt: usize, pos_l: i64, pos_h: u64, flags: Flags) => fails ENOSYS;
+    329 pkey_mprotect(addr: GuestAddr, len: u64, prot: Protection, pkey: i32) => fails ENOSYS;
+    330 pkey_alloc(flags: Flags, access_rights: Flags) => fails ENOSYS;
+    331 pkey_free(pkey: i32) => fails ENOSYS;
+    332 statx(dirfd: Fd, pathname: PathPtr, flags: AtFlags, mask: Flags, statxbuf: GuestAddr) => fails ENOSYS;
+    333 io_pgetevents(ctx_id: u64, min_nr: i64, nr: i64, events: GuestAddr, timeout: Time, usig: GuestAddr) => fails ENOSYS;
+    334 rseq(area: GuestAddr, rseq_len: u32, flags: Flags, sig: Flags) => fails ENOSYS;
+    424 pidfd_send_signal(pidfd: Fd, sig: Signal, info: GuestAddr, flags: Flags) => fails ENOSYS;
+    425 io_uring_setup(entries: u32, params: GuestAddr) => fails ENOSYS;
+    426 io_uring_enter(fd: Fd, to_submit: u32, min_complete: u32, flags: Flags, sig: GuestAddr, sigsz: usize) => fails ENOSYS;
+    427 io_uring_register(fd: Fd, opcode: u32, arg: GuestAddr, nr_args: u32) => fails ENOSYS;
+    428 open_tree(dirfd: Fd, pathname: PathPtr, flags: Flags) => fails ENOSYS;
+    429 move_mount(from_dirfd: Fd, from_pathname: PathPtr, to_dirfd: Fd, to_pathname: PathPtr, flags: Flags) => fails ENOSYS;
+    430 fsopen(fsname: PathPtr, flags: Flags) => fails ENOSYS;
+    431 fsconfig(fs_fd: Fd, cmd: u32, key: PathPtr, value: GuestAddr, aux: i32) => fails ENOSYS;
+    432 fsmount(fs_fd: Fd, flags: Flags, attr_flags: Flags) => fails ENOSYS;
+    433 fspick(dirfd: Fd, pathname: PathPtr, flags: Flags) => fails ENOSYS;
+    434 pidfd_open(pid: i32, flags: Flags) => fails ENOSYS;
+    435 clone3(cl_args: GuestAddr, size: usize) => fails ENOSYS;
+    436 close_range(first: u32, last: u32, flags: Flags) => fails ENOSYS;
+    437 openat2(dirfd: Fd, pathname: PathPtr, how: GuestAddr, size: usize) => fails ENOSYS;
+    438 pidfd_getfd(pidfd: Fd, targetfd: Fd, flags: Flags) => fails ENOSYS;
+    439 faccessat2(dirfd: Fd, pathname: PathPtr, mode: u32, flags: AtFlags) => fails ENOSYS;
+    440 process_madvise(pidfd: Fd, iovec: GuestAddr, vlen: usize, advice: i32, flags: Flags) => fails ENOSYS;
+    441 epoll_pwait2(epfd: Fd, events: GuestAddr, maxevents: i32, timeout: Time, sigmask: SignalSet, sigsetsize: usize) => fails ENOSYS;
+    442 mount_setattr(dirfd: Fd, pathname: PathPtr, flags: AtFlags, attr: GuestAddr, size: usize) => fails ENOSYS;
+    443 quotactl_fd(fd: Fd, cmd: Flags, id: i32, addr: GuestAddr) => fails ENOSYS;
+    444 landlock_create_ruleset(attr: GuestAddr, size: usize, flags: Flags) => fails ENOSYS;
+    445 landlock_add_rule(ruleset_fd: Fd, rule_type: i32, rule_attr: GuestAddr, flags: Flags) => fails ENOSYS;
+    446 landlock_restrict_self(ruleset_fd: Fd, flags: Flags) => fails ENOSYS;
+    447 memfd_secret(flags: Flags) => fails ENOSYS;
+    448 process_mrelease(pidfd: Fd, flags: Flags) => fails ENOSYS;
+    449 futex_waitv(waiters: GuestAddr, nr_futexes: u32, flags: Flags, timeout: Time, clockid: Clock) => fails ENOSYS;
+    450 set_mempolicy_home_node(start: GuestAddr, len: u64, home_node: u64, flags: LongFlags) => fails ENOSYS;
+    451 cachestat(fd: Fd, range: GuestAddr, cstat: GuestAddr, flags: Flags) => fails ENOSYS;
+    452 fchmodat2(dirfd: Fd, pathname: PathPtr, mode: Mode, flags: AtFlags) => fails ENOSYS;
+    453 map_shadow_stack(addr: GuestAddr, size: u64, flags: Flags) => fails EOPNOTSUPP;
+    454 futex_wake(uaddr: GuestAddr, mask: LongFlags, nr: i32, flags: Flags) => fails ENOSYS;
+    455 futex_wait(uaddr: GuestAddr, val: u64, mask: LongFlags, flags: Flags, timeout: Time, clockid: Clock) => fails ENOSYS;
+    456 futex_requeue(waiters: GuestAddr, flags: Flags, nr_wake: i32, nr_requeue: i32) => fails ENOSYS;
+    457 statmount(req: GuestAddr, buf: GuestAddr, bufsize: usize, flags: Flags) => fails ENOSYS;
+    458 listmount(req: GuestAddr, mnt_ids: GuestAddr, nr_mnt_ids: usize, flags: Flags) => fails ENOSYS;
+    459 lsm_get_self_attr(attr: u32, ctx: GuestAddr, size: GuestAddr, flags: Flags) => fails EOPNOTSUPP;
+    460 lsm_set_self_attr(attr: u32, ctx: GuestAddr, size: u32, flags: Flags) => fails EOPNOTSUPP;
+    461 lsm_list_modules(ids: GuestAddr, size: GuestAddr, flags: Flags) => fails EOPNOTSUPP;
+    462 mseal(addr: GuestAddr, len: u64, flags: LongFlags) => fails ENOSYS;
+    463 setxattrat(dirfd: Fd, pathname: PathPtr, flags: AtFlags, name: PathPtr, args: GuestAddr, size: usize) => fails ENOSYS;
+    464 getxattrat(dirfd: Fd, pathname: PathPtr, flags: AtFlags, name: PathPtr, args: GuestAddr, size: usize) => fails ENOSYS;
+    465 listxattrat(dirfd: Fd, pathname: PathPtr, flags: AtFlags, list: BytesOut, size: usize) => fails ENOSYS;
+    466 removexattrat(dirfd: Fd, pathname: PathPtr, flags: AtFlags, name: PathPtr) => fails ENOSYS;
+    467 open_tree_attr(dirfd: Fd, pathname: PathPtr, flags: Flags, attr: GuestAddr, size: usize) => fails ENOSYS;
+    468 file_getattr(dirfd: Fd, pathname: PathPtr, attr: GuestAddr, size: usize, flags: AtFlags) => fails ENOSYS;
+    469 file_setattr(dirfd: Fd, pathname: PathPtr, attr: GuestAddr, size: usize, flags: AtFlags) => fails ENOSYS;
 }
