@@ -59,3 +59,33 @@ pub trait GuestMemory: Send + Sync {
         Ok(found)
     }
 }
+
+/// Reads a NUL-terminated string, without the NUL. Costs one read per page that the string touches.
+///
+/// # Errors
+/// ENAMETOOLONG when none of the first `limit` bytes is NUL; EFAULT when a byte before that is not readable.
+pub fn read_cstring(memory: &dyn GuestMemory, addr: GuestAddr, limit: usize) -> Result<Vec<u8>> {
+    let page = chitin_abi::PAGE_SIZE as usize;
+    let mut text = Vec::new();
+    let mut at = addr;
+    while text.len() < limit {
+        let in_page = page - (at.0 % chitin_abi::PAGE_SIZE) as usize;
+        // Most strings are short: the first look takes no more than a cache line or four.
+        let first = if text.is_empty() { 256 } else { page };
+        let count = in_page.min(first).min(limit - text.len());
+        let before = text.len();
+        text.resize(before + count, 0);
+        let chunk = text.get_mut(before..).ok_or(Errno::EFAULT)?;
+        let done = memory.read_partial(at, chunk)?;
+        let found = chunk.get(..done).and_then(|bytes| bytes.iter().position(|byte| *byte == 0));
+        if let Some(end) = found {
+            text.truncate(before + end);
+            return Ok(text);
+        }
+        if done < count {
+            return Err(Errno::EFAULT);
+        }
+        at = at.checked_add(count as u64).ok_or(Errno::EFAULT)?;
+    }
+    Err(Errno::ENAMETOOLONG)
+}

@@ -1,0 +1,101 @@
+//! Where things go: randomised bases and free places.
+
+use chitin_abi::mm::MapFlags;
+use chitin_abi::{Errno, PAGE_SIZE, Result};
+
+use super::Space;
+use super::tree::STACK_GUARD;
+
+/// `MAP_32BIT` mappings lie here.
+const LOW_32BIT: (u64, u64) = (0x4000_0000, 0x8000_0000);
+/// What `MAP_ABOVE4G` mappings lie above.
+const FOUR_GIB: u64 = 1 << 32;
+/// The stack's own start varies by as much.
+const STACK_RANDOM: u64 = 16 << 30;
+/// `mmap` addresses vary by as many pages.
+const MMAP_RANDOM_PAGES: u64 = 1 << 28;
+
+impl Space {
+    /// The next pseudo-random number below `bound`; always 0 with seed 0.
+    pub fn random_below(&mut self, bound: u64) -> u64 {
+        if self.config.seed == 0 || bound == 0 {
+            return 0;
+        }
+        // splitmix64
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut value = self.random;
+        value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (value ^ (value >> 31)) % bound
+    }
+
+    /// Bytes that addresses may vary by when the range is as small as `size`.
+    fn spread(size: u64, wanted: u64) -> u64 {
+        wanted.min(size / 16)
+    }
+
+    pub(super) fn choose_mmap_base(&mut self) -> u64 {
+        let (min, max) = self.bounds();
+        let size = max.saturating_sub(min);
+        let stack_room = self.config.stack_limit.saturating_add(STACK_GUARD);
+        let stack_room = stack_room.saturating_add(Self::spread(size, STACK_RANDOM));
+        let gap = stack_room.clamp((128 << 20).min(size / 6), size / 6 * 5);
+        let random = Self::spread(size, MMAP_RANDOM_PAGES.saturating_mul(PAGE_SIZE)) / PAGE_SIZE;
+        let random = self.random_below(random).saturating_mul(PAGE_SIZE);
+        let base = max.saturating_sub(gap).saturating_sub(random).max(min);
+        chitin_abi::addr::page_floor(base)
+    }
+
+    /// Below where mappings are placed, from the top down.
+    pub fn mmap_base(&self) -> u64 {
+        self.mmap_base
+    }
+
+    /// The end of the initial stack: page-aligned, randomised.
+    pub fn choose_stack_top(&mut self) -> u64 {
+        let (min, max) = self.bounds();
+        let random = Self::spread(max.saturating_sub(min), STACK_RANDOM) / PAGE_SIZE;
+        let random = self.random_below(random).saturating_mul(PAGE_SIZE);
+        chitin_abi::addr::page_floor(max.saturating_sub(PAGE_SIZE).saturating_sub(random))
+    }
+
+    /// Where a position-independent program goes: two thirds up, randomised, aligned.
+    pub fn choose_program_base(&mut self, align: u64) -> u64 {
+        let (min, max) = self.bounds();
+        let size = max.saturating_sub(min);
+        let random = Self::spread(size, MMAP_RANDOM_PAGES.saturating_mul(PAGE_SIZE)) / PAGE_SIZE;
+        let random = self.random_below(random).saturating_mul(PAGE_SIZE);
+        let base = min.saturating_add(size / 3 * 2).saturating_add(random);
+        base & !(align.max(PAGE_SIZE).wrapping_sub(1))
+    }
+
+    /// A free place for `len` bytes, at `hint` if that is free.
+    pub(super) fn find_place(&mut self, hint: u64, len: u64, flags: MapFlags) -> Result<u64> {
+        let (min, max) = self.bounds();
+        let low_only = flags.contains(MapFlags::MAP_32BIT);
+        let high = if low_only { max.min(LOW_32BIT.1) } else { max };
+        if len > max.saturating_sub(min) {
+            return Err(Errno::ENOMEM);
+        }
+        if hint != 0 {
+            let hint = hint.max(min);
+            let fits = hint
+                .checked_add(len)
+                .is_some_and(|end| end <= high && self.tree.is_free(hint, end));
+            if fits {
+                return Ok(hint);
+            }
+        }
+        if low_only {
+            return self.tree.find_bottom_up(len, min.max(LOW_32BIT.0), high).ok_or(Errno::ENOMEM);
+        }
+        let above = flags.bits() & chitin_abi::mm::MAP_ABOVE4G != 0;
+        let low = if above { min.max(FOUR_GIB) } else { min };
+        let top = self.mmap_base;
+        if let Some(place) = self.tree.find_top_down(len, low, top) {
+            return Ok(place);
+        }
+        let start = min.saturating_add(max.saturating_sub(min) / 3) & !(PAGE_SIZE - 1);
+        self.tree.find_bottom_up(len, start.max(low), max).ok_or(Errno::ENOMEM)
+    }
+}

@@ -1,0 +1,77 @@
+//! Plans: what a call on a [`super::Space`] leaves for its caller to do.
+
+use chitin_abi::Result;
+
+use super::Space;
+use super::vma::Vma;
+use crate::host_op::HostOp;
+
+/// The result of a call and what has to be done, also where the call failed half way as Linux does.
+pub type Planned<T> = (Result<T>, Plan);
+
+/// What has to be done after a call.
+#[derive(Default)]
+pub struct Plan {
+    /// What the host has to do, in this order.
+    pub ops: Vec<HostOp>,
+    /// What the host should try to do afterwards; failures don't matter.
+    pub optional: Vec<HostOp>,
+    /// What the call released: to be dropped when no lock is held.
+    pub released: Released,
+    /// What to hand to [`Space::undo`] when the host could not carry out `ops`.
+    pub undo: Option<Undo>,
+    /// Whether the host's error is the guest's as it is, instead of one that `mmap(2)` and the like know.
+    pub exact_errors: bool,
+}
+
+/// Mappings that are no more. Dropping them may close files.
+#[derive(Default)]
+pub struct Released(Vec<Vma>);
+
+impl Released {
+    pub(crate) fn extend(&mut self, vmas: impl IntoIterator<Item = Vma>) {
+        self.0.extend(vmas);
+    }
+
+    /// Whether there is nothing to drop.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// How to bring the bookkeeping back.
+pub struct Undo {
+    /// A range that is not mapped after all.
+    pub(crate) forget: Option<(u64, u64)>,
+    /// Mappings that are as they were.
+    pub(crate) restore: Vec<(u64, Vma)>,
+}
+
+impl Undo {
+    pub(crate) fn forget(start: u64, end: u64) -> Option<Self> {
+        Some(Self { forget: Some((start, end)), restore: Vec::new() })
+    }
+
+    pub(crate) fn restore(pieces: Vec<(u64, Vma)>) -> Option<Self> {
+        Some(Self { forget: None, restore: pieces })
+    }
+}
+
+impl Space {
+    /// Takes back what a plan assumed when the host could not carry it out. The returned plan unmaps what is
+    /// half done.
+    pub fn undo(&mut self, undo: Undo) -> Plan {
+        let mut plan = Plan::default();
+        if let Some((start, end)) = undo.forget {
+            let pieces = self.tree.remove(start, end);
+            plan.released.extend(pieces.into_iter().map(|(_, vma)| vma));
+            plan.optional.push(HostOp::Unmap { addr: start, len: end.saturating_sub(start) });
+        }
+        for (start, vma) in undo.restore {
+            let pieces = self.tree.take(start, vma.end);
+            plan.released.extend(pieces.into_iter().map(|(_, old)| old));
+            self.insert(start, vma, &mut plan);
+        }
+        plan
+    }
+}
