@@ -31,7 +31,7 @@ impl GuestAddr {
 
     /// Whether the address is a multiple of the page size.
     pub const fn is_page_aligned(self) -> bool {
-        self.0 % PAGE_SIZE == 0
+        self.0.is_multiple_of(PAGE_SIZE)
     }
 }
 

@@ -2,3 +2,8 @@
 #![deny(unsafe_code)]
 
 pub mod program;
+#[expect(unsafe_code, reason = "system calls with raw pointers are made here and nowhere else")]
+pub mod raw;
+pub mod suite;
+#[expect(clippy::unwrap_used, reason = "a test's set-up that fails is a failure")]
+mod tests;

@@ -1,0 +1,106 @@
+//! The seam between test bodies and a kernel: one call with typed arguments.
+
+use chitin_abi::Result;
+
+/// An argument of a system call. Pointers are buffers or addresses that are known to be bad, so a body cannot
+/// make the kernel write over its own memory.
+#[derive(Debug)]
+pub enum Arg<'a> {
+    /// A number, flag word or descriptor.
+    Int(u64),
+    /// Memory that the kernel reads.
+    In(&'a [u8]),
+    /// Memory that the kernel reads and writes.
+    Out(&'a mut [u8]),
+    /// The null pointer.
+    Null,
+    /// An address that is not mapped.
+    Bad,
+    /// An address in the kernel's half.
+    Kernel,
+    /// The last `n` mapped bytes before an unmapped page: half-mapped buffers.
+    Edge(usize),
+}
+
+impl From<i32> for Arg<'_> {
+    fn from(value: i32) -> Self {
+        Self::Int(i64::from(value).cast_unsigned())
+    }
+}
+
+impl From<u32> for Arg<'_> {
+    fn from(value: u32) -> Self {
+        Self::Int(u64::from(value))
+    }
+}
+
+impl From<u64> for Arg<'_> {
+    fn from(value: u64) -> Self {
+        Self::Int(value)
+    }
+}
+
+impl From<i64> for Arg<'_> {
+    fn from(value: i64) -> Self {
+        Self::Int(value.cast_unsigned())
+    }
+}
+
+impl From<usize> for Arg<'_> {
+    fn from(value: usize) -> Self {
+        Self::Int(value as u64)
+    }
+}
+
+impl<'a> From<&'a [u8]> for Arg<'a> {
+    fn from(value: &'a [u8]) -> Self {
+        Self::In(value)
+    }
+}
+
+impl<'a, const N: usize> From<&'a [u8; N]> for Arg<'a> {
+    fn from(value: &'a [u8; N]) -> Self {
+        Self::In(value)
+    }
+}
+
+impl<'a> From<&'a mut [u8]> for Arg<'a> {
+    fn from(value: &'a mut [u8]) -> Self {
+        Self::Out(value)
+    }
+}
+
+impl<'a, const N: usize> From<&'a mut [u8; N]> for Arg<'a> {
+    fn from(value: &'a mut [u8; N]) -> Self {
+        Self::Out(value)
+    }
+}
+
+impl<'a> From<&'a std::ffi::CStr> for Arg<'a> {
+    fn from(value: &'a std::ffi::CStr) -> Self {
+        Self::In(value.to_bytes_with_nul())
+    }
+}
+
+/// A kernel that answers system calls.
+pub trait Kernel {
+    /// Makes the call of this number (`chitin_abi::nr`).
+    ///
+    /// # Errors
+    /// What the kernel answers.
+    fn call(&self, number: u64, args: &mut [Arg<'_>]) -> Result<u64>;
+
+    /// Makes a child process that runs `body` and exits with what it returns; gives the child's id.
+    ///
+    /// # Errors
+    /// What the kernel answers.
+    fn fork(&self, body: &mut dyn FnMut() -> i32) -> Result<i32>;
+}
+
+/// Makes a call: `call!(k, NUMBER, arg, …)`, each argument being anything that converts to an [`Arg`].
+#[macro_export]
+macro_rules! call {
+    ($kernel:expr, $number:ident $(, $arg:expr)* $(,)?) => {
+        $kernel.call(::chitin_abi::nr::$number, &mut [$($crate::suite::Arg::from($arg)),*])
+    };
+}
