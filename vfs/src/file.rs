@@ -5,7 +5,7 @@
 //! by [`File::wait_queue`].
 
 use core::any::Any;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::Arc;
 
 use chitin_abi::fs::OpenFlags;
@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 
 use crate::attr::{Attr, SetAttr};
 use crate::cred::Cred;
+use crate::inode_state::InodeState;
 use crate::io::{Sink, Source};
 use crate::path::Path;
 use crate::wait::WaitQueue;
@@ -55,7 +56,11 @@ pub trait IoctlContext {
     ///
     /// # Errors
     /// EPERM where the caller is no session leader or the terminal has a session and is not stolen.
-    fn set_controlling_terminal(&self, terminal: Option<Arc<dyn Any + Send + Sync>>, steal: bool) -> Result<()>;
+    fn set_controlling_terminal(
+        &self,
+        terminal: Option<Arc<dyn Any + Send + Sync>>,
+        steal: bool,
+    ) -> Result<()>;
     /// Opens a descriptor in the caller's table (`TIOCGPTPEER`).
     ///
     /// # Errors
@@ -110,7 +115,9 @@ pub trait File: Any + Send + Sync {
     /// # Errors
     /// EINVAL, ENXIO, EOVERFLOW.
     fn seek(&self, position: u64, offset: i64, whence: u32) -> Result<u64> {
-        crate::seek::default_seek(position, offset, whence, || Ok(self.attr()?.map_or(0, |attr| attr.size)))
+        crate::seek::default_seek(position, offset, whence, || {
+            Ok(self.attr()?.map_or(0, |attr| attr.size))
+        })
     }
 
     /// The events that would be reported by poll now.
@@ -199,6 +206,11 @@ pub trait File: Any + Send + Sync {
         Ok(())
     }
 
+    /// What the VFS keeps for a file that no path leads to (`flock` on a pipe).
+    fn state(&self) -> Option<&InodeState> {
+        None
+    }
+
     /// What /proc/pid/fdinfo shows behind the common lines.
     fn fd_info(&self) -> String {
         String::new()
@@ -210,8 +222,12 @@ pub trait File: Any + Send + Sync {
     }
 }
 
-/// An open file description: what `open(2)` makes and `dup(2)` and `fork(2)` share.
+/// An open file description: what `open(2)` makes and `dup(2)` and `fork(2)` share. When the last reference
+/// goes, its `flock` and OFD locks are released, watches are told, and counts of writers go down.
 pub struct OpenFile {
+    id: u64,
+    /// It counts as a writer of its inode and mount.
+    counted: bool,
     file: Arc<dyn File>,
     path: Option<Path>,
     flags: AtomicU32,
@@ -234,10 +250,25 @@ pub struct FileOwner {
     pub signal: u32,
 }
 
+static NEXT_FILE: AtomicU64 = AtomicU64::new(1);
+
 impl OpenFile {
     /// An open file description at position 0.
     pub fn new(file: Arc<dyn File>, path: Option<Path>, flags: OpenFlags, cred: Cred) -> Arc<Self> {
+        Self::build(file, path, flags, cred, false)
+    }
+
+    /// The same for one that has been counted as a writer of its inode and mount.
+    pub(crate) fn build(
+        file: Arc<dyn File>,
+        path: Option<Path>,
+        flags: OpenFlags,
+        cred: Cred,
+        counted: bool,
+    ) -> Arc<Self> {
         Arc::new(Self {
+            id: NEXT_FILE.fetch_add(1, Ordering::Relaxed),
+            counted,
             file,
             path,
             flags: AtomicU32::new(flags.bits()),
@@ -245,6 +276,19 @@ impl OpenFile {
             cred,
             owner: Mutex::new(FileOwner::default()),
         })
+    }
+
+    /// Its identity, never used again: owner of `flock` and OFD locks.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// What the VFS keeps for its inode; `None` for a file without inode.
+    pub fn state(&self) -> Option<&InodeState> {
+        match &self.path {
+            Some(path) => Some(path.dentry().inode().state()),
+            None => self.file.state(),
+        }
     }
 
     /// What was opened.
@@ -277,7 +321,8 @@ impl OpenFile {
     /// Whether it may be written.
     pub fn writable(&self) -> bool {
         let mode = self.flags().bits() & OpenFlags::O_ACCMODE.bits();
-        !self.is_path_only() && (mode == OpenFlags::O_WRONLY.bits() || mode == OpenFlags::O_RDWR.bits())
+        !self.is_path_only()
+            && (mode == OpenFlags::O_WRONLY.bits() || mode == OpenFlags::O_RDWR.bits())
     }
 
     /// Whether it was opened with `O_PATH`.
@@ -297,8 +342,23 @@ impl OpenFile {
     pub fn attr(&self) -> Result<Attr> {
         match (self.file.attr()?, &self.path) {
             (Some(attr), _) => Ok(attr),
-            (None, Some(path)) => path.inode()?.attr(),
+            (None, Some(path)) => path.dentry().inode().attr(),
             (None, None) => Err(Errno::EBADF),
+        }
+    }
+}
+
+impl Drop for OpenFile {
+    fn drop(&mut self) {
+        if !self.is_path_only() {
+            if let Some(locks) = self.state().and_then(InodeState::locks_if_any) {
+                locks.release_file(self.id);
+            }
+            crate::notify::close(self);
+        }
+        if let (true, Some(path)) = (self.counted, &self.path) {
+            path.dentry().inode().state().put_write();
+            path.mount().put_write();
         }
     }
 }

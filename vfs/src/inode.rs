@@ -12,6 +12,8 @@ use chitin_abi::time::Timespec;
 use chitin_abi::{Errno, Result};
 
 use crate::attr::{Attr, NewFile, SetAttr};
+use crate::cred::Cred;
+use crate::env::VfsEnv;
 use crate::file::File;
 use crate::inode_state::InodeState;
 use crate::path::Path;
@@ -135,16 +137,23 @@ pub trait Inode: Any + Send + Sync {
     ///
     /// # Errors
     /// ENOENT, EEXIST, ENOTEMPTY, EINVAL for flags that it cannot do.
-    fn rename(&self, old_name: &[u8], new_dir: &Arc<dyn Inode>, new_name: &[u8], flags: u32) -> Result<()> {
+    fn rename(
+        &self,
+        old_name: &[u8],
+        new_dir: &Arc<dyn Inode>,
+        new_name: &[u8],
+        flags: u32,
+    ) -> Result<()> {
         let _ = (old_name, new_dir, new_name, flags);
         Err(Errno::EPERM)
     }
 
-    /// The text of a symbolic link.
+    /// The text of a symbolic link, which may depend on who asks (`/proc/self`).
     ///
     /// # Errors
     /// EINVAL for what is no symbolic link.
-    fn read_link(&self) -> Result<Vec<u8>> {
+    fn read_link(&self, env: &VfsEnv) -> Result<Vec<u8>> {
+        let _ = env;
         Err(Errno::EINVAL)
     }
 
@@ -152,7 +161,8 @@ pub trait Inode: Any + Send + Sync {
     ///
     /// # Errors
     /// ENOENT, EACCES.
-    fn follow_magic(&self) -> Result<Option<MagicTarget>> {
+    fn follow_magic(&self, env: &VfsEnv) -> Result<Option<MagicTarget>> {
+        let _ = env;
         Ok(None)
     }
 
@@ -162,7 +172,26 @@ pub trait Inode: Any + Send + Sync {
     ///
     /// # Errors
     /// ENXIO, ENODEV, those of the storage.
-    fn open(self: Arc<Self>, flags: OpenFlags) -> Result<Arc<dyn File>>;
+    fn open(self: Arc<Self>, flags: OpenFlags, env: &VfsEnv) -> Result<Arc<dyn File>>;
+
+    /// Notes that the file was read at `now`; with `relative`, only if the last access is older than the last
+    /// change or a day (`relatime`). Must be cheap.
+    fn touch(&self, now: Timespec, relative: bool) {
+        let _ = (now, relative);
+    }
+
+    /// Whether another object stands for the same file, so that its dentry may stay. Asked only in trees that
+    /// do not cache entries.
+    fn is_same(&self, other: &dyn Inode) -> bool {
+        core::ptr::addr_eq(self.state(), other.state())
+    }
+
+    /// Permissions beyond the mode bits, or instead of them: `Some` decides a check for `mask` (`R_OK`, `W_OK`,
+    /// `X_OK`) by itself.
+    fn check_access(&self, mask: u32, cred: &Cred, env: &VfsEnv) -> Option<Result<()>> {
+        let _ = (mask, cred, env);
+        None
+    }
 
     /// Whether this file system opens its device nodes itself.
     fn opens_special(&self) -> bool {

@@ -57,7 +57,9 @@ impl Sink for SliceSink<'_> {
 
     fn put(&mut self, bytes: &[u8]) -> Result<usize> {
         let count = bytes.len().min(self.remaining());
-        let (Some(from), Some(to)) = (bytes.get(..count), self.buffer.get_mut(self.filled..self.filled + count)) else {
+        let (Some(from), Some(to)) =
+            (bytes.get(..count), self.buffer.get_mut(self.filled..self.filled + count))
+        else {
             return Err(Errno::EFAULT);
         };
         to.copy_from_slice(from);

@@ -8,7 +8,12 @@ use chitin_abi::{Errno, Result};
 /// # Errors
 /// EINVAL for a negative position or unknown `whence`, EOVERFLOW past the largest offset, ENXIO for
 /// `SEEK_DATA` and `SEEK_HOLE` at or behind the end.
-pub fn default_seek(position: u64, offset: i64, whence: u32, size: impl FnOnce() -> Result<u64>) -> Result<u64> {
+pub fn default_seek(
+    position: u64,
+    offset: i64,
+    whence: u32,
+    size: impl FnOnce() -> Result<u64>,
+) -> Result<u64> {
     let base = match whence {
         SEEK_SET => 0,
         SEEK_CUR => position,

@@ -1,10 +1,13 @@
 //! What a mounted file system knows of itself.
 
-use core::sync::atomic::{AtomicU64, Ordering};
-use std::sync::Arc;
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 use chitin_abi::Result;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
+
+use crate::dentry::DentryTree;
+use crate::inode::Inode;
 
 /// Numbers of `statfs(2)`.
 #[derive(Clone, Copy, Debug, Default)]
@@ -74,6 +77,8 @@ pub struct SuperBlock {
     pub source: RwLock<Vec<u8>>,
     fs: Arc<dyn FileSystem>,
     next_ino: AtomicU64,
+    read_only: AtomicBool,
+    tree: Mutex<Weak<DentryTree>>,
 }
 
 static NEXT_ANONYMOUS_MINOR: AtomicU64 = AtomicU64::new(32);
@@ -83,7 +88,35 @@ impl SuperBlock {
     pub fn new(fs: Arc<dyn FileSystem>, source: &[u8]) -> Arc<Self> {
         let dev = NEXT_ANONYMOUS_MINOR.fetch_add(1, Ordering::Relaxed) & 0xfffff;
         let dev = (dev & 0xff) | ((dev & 0xfff00) << 12);
-        Arc::new(Self { dev, source: RwLock::new(source.to_vec()), fs, next_ino: AtomicU64::new(1) })
+        Arc::new(Self {
+            dev,
+            source: RwLock::new(source.to_vec()),
+            fs,
+            next_ino: AtomicU64::new(1),
+            read_only: AtomicBool::new(false),
+            tree: Mutex::default(),
+        })
+    }
+
+    /// The dentries of this instance: one tree, however often it is mounted.
+    pub fn tree(&self, root: &Arc<dyn Inode>) -> Arc<DentryTree> {
+        let mut tree = self.tree.lock();
+        if let Some(tree) = tree.upgrade() {
+            return tree;
+        }
+        let fresh = DentryTree::new(Arc::clone(root));
+        *tree = Arc::downgrade(&fresh);
+        fresh
+    }
+
+    /// Whether nothing can be changed, through whatever mount.
+    pub fn is_read_only(&self) -> bool {
+        self.read_only.load(Ordering::Acquire) || self.fs.read_only()
+    }
+
+    /// Makes the instance read-only or writable (`MS_REMOUNT`).
+    pub fn set_read_only(&self, read_only: bool) {
+        self.read_only.store(read_only, Ordering::Release);
     }
 
     /// The file system behind it.

@@ -49,17 +49,30 @@ impl WaitQueue {
 
     /// Registers an observer until the returned guard is dropped. `POLLERR` and `POLLHUP` are always of
     /// interest. The queue holds the observer weakly.
-    pub fn register(self: &Arc<Self>, interest: PollEvents, observer: &Arc<dyn Observer>) -> Registration {
+    pub fn register(
+        self: &Arc<Self>,
+        interest: PollEvents,
+        observer: &Arc<dyn Observer>,
+    ) -> Registration {
         self.register_with(interest, observer, false)
     }
 
     /// The same for an observer of which one call suffices: a notify calls the first exclusive observer that
     /// is interested, and no other exclusive one.
-    pub fn register_exclusive(self: &Arc<Self>, interest: PollEvents, observer: &Arc<dyn Observer>) -> Registration {
+    pub fn register_exclusive(
+        self: &Arc<Self>,
+        interest: PollEvents,
+        observer: &Arc<dyn Observer>,
+    ) -> Registration {
         self.register_with(interest, observer, true)
     }
 
-    fn register_with(self: &Arc<Self>, interest: PollEvents, observer: &Arc<dyn Observer>, exclusive: bool) -> Registration {
+    fn register_with(
+        self: &Arc<Self>,
+        interest: PollEvents,
+        observer: &Arc<dyn Observer>,
+        exclusive: bool,
+    ) -> Registration {
         let mut entries = self.entries.lock();
         let id = entries.next_id;
         entries.next_id = id.wrapping_add(1);

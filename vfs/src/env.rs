@@ -1,0 +1,106 @@
+//! What file operations need from the kernel around them.
+
+use core::any::Any;
+use core::sync::atomic::{AtomicBool, AtomicU32};
+use std::sync::Arc;
+
+use crate::clock::{Clock, SystemClock};
+use crate::device::DeviceRegistry;
+use crate::fs_type::FsTypes;
+use crate::locks::LockGraph;
+
+/// Who makes a call, as far as files such as `/dev/tty` and `/proc/self` want to know.
+pub trait Caller: Any + Send + Sync {
+    /// For downcasts by the kernel's own files (`/proc`).
+    fn as_any(&self) -> &dyn Any;
+
+    /// The controlling terminal of the caller's session.
+    fn terminal(&self) -> Option<Arc<dyn Any + Send + Sync>>;
+}
+
+/// Switches of /proc/sys/fs.
+#[derive(Debug)]
+pub struct Sysctls {
+    /// `protected_symlinks`.
+    pub protected_symlinks: AtomicBool,
+    /// `protected_hardlinks`.
+    pub protected_hardlinks: AtomicBool,
+    /// `protected_fifos`: 0, 1 or 2.
+    pub protected_fifos: AtomicU32,
+    /// `protected_regular`: 0, 1 or 2.
+    pub protected_regular: AtomicU32,
+    /// `mount-max`: mounts of one namespace.
+    pub mount_max: AtomicU32,
+    /// `inotify/max_queued_events`.
+    pub inotify_max_queued_events: AtomicU32,
+    /// `inotify/max_user_instances`.
+    pub inotify_max_user_instances: AtomicU32,
+    /// `inotify/max_user_watches`.
+    pub inotify_max_user_watches: AtomicU32,
+}
+
+impl Default for Sysctls {
+    fn default() -> Self {
+        Self {
+            protected_symlinks: AtomicBool::new(false),
+            protected_hardlinks: AtomicBool::new(false),
+            protected_fifos: AtomicU32::new(0),
+            protected_regular: AtomicU32::new(0),
+            mount_max: AtomicU32::new(100_000),
+            inotify_max_queued_events: AtomicU32::new(16_384),
+            inotify_max_user_instances: AtomicU32::new(128),
+            inotify_max_user_watches: AtomicU32::new(65_536),
+        }
+    }
+}
+
+/// What all callers of one kernel share.
+pub struct VfsShared {
+    /// Device numbers and what opens them.
+    pub devices: DeviceRegistry,
+    /// File-system types for `mount(2)`.
+    pub fs_types: FsTypes,
+    /// Who waits for whose record locks.
+    pub lock_graph: LockGraph,
+    /// Switches.
+    pub sysctls: Sysctls,
+    /// Time of changes.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl VfsShared {
+    /// A fresh environment without devices, with the file-system types of this crate.
+    pub fn new(clock: Arc<dyn Clock>) -> Arc<Self> {
+        Arc::new(Self {
+            devices: DeviceRegistry::default(),
+            fs_types: FsTypes::with_builtin(),
+            lock_graph: LockGraph::default(),
+            sysctls: Sysctls::default(),
+            clock,
+        })
+    }
+}
+
+/// What one caller's operations need; cheap to make.
+#[derive(Clone)]
+pub struct VfsEnv {
+    /// What all share.
+    pub shared: Arc<VfsShared>,
+    /// The caller.
+    pub caller: Option<Arc<dyn Caller>>,
+    /// `RLIMIT_FSIZE`; `u64::MAX` for none.
+    pub file_size_limit: u64,
+}
+
+impl Default for VfsEnv {
+    fn default() -> Self {
+        Self::new(VfsShared::new(Arc::new(SystemClock)), None)
+    }
+}
+
+impl VfsEnv {
+    /// An environment without a file size limit.
+    pub fn new(shared: Arc<VfsShared>, caller: Option<Arc<dyn Caller>>) -> Self {
+        Self { shared, caller, file_size_limit: u64::MAX }
+    }
+}

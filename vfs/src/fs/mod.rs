@@ -1,0 +1,13 @@
+//! File systems.
+
+use std::sync::Arc;
+
+use crate::fs_type::FsType;
+
+pub mod overlay;
+pub mod tmpfs;
+
+/// The types that guests can mount without the rest of a kernel.
+pub(crate) fn builtin_types() -> Vec<Arc<dyn FsType>> {
+    Vec::new()
+}

@@ -1,0 +1,121 @@
+//! What the VFS keeps for each inode, whatever file system it belongs to.
+//!
+//! All of it is made on first use: an inode that nobody locks, watches or writes costs a few words.
+
+use core::any::Any;
+use core::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+
+use chitin_abi::{Errno, Result};
+use parking_lot::{Mutex, RwLock};
+
+use crate::locks::FileLocks;
+use crate::notify::Watch;
+
+/// Locks, watches, a FIFO's pipe or a bound socket, counts of writers.
+#[derive(Default)]
+pub struct InodeState {
+    locks: OnceLock<Box<FileLocks>>,
+    /// Union of what the watches are interested in.
+    watch_mask: AtomicU32,
+    watches: RwLock<Vec<Weak<Watch>>>,
+    extension: Mutex<Option<Arc<dyn Any + Send + Sync>>>,
+    /// Open files that may write (positive) or running programs that forbid it (negative).
+    write_count: AtomicI64,
+}
+
+impl InodeState {
+    /// An empty state.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The file's locks.
+    pub fn locks(&self) -> &FileLocks {
+        self.locks.get_or_init(Box::default)
+    }
+
+    /// The file's locks if there ever were some.
+    pub fn locks_if_any(&self) -> Option<&FileLocks> {
+        self.locks.get().map(Box::as_ref)
+    }
+
+    /// A FIFO's pipe or a socket's bound endpoint: whatever the part of the kernel that owns it puts there.
+    pub fn extension(&self) -> &Mutex<Option<Arc<dyn Any + Send + Sync>>> {
+        &self.extension
+    }
+
+    /// Counts one more open file that may write.
+    ///
+    /// # Errors
+    /// ETXTBSY while it is being executed.
+    pub fn get_write(&self) -> Result<()> {
+        self.count(1, |count| count >= 0)
+    }
+
+    /// One open file that may write has gone.
+    pub fn put_write(&self) {
+        self.write_count.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Forbids opening for writing while a program runs from it.
+    ///
+    /// # Errors
+    /// ETXTBSY while it is open for writing.
+    pub fn deny_write(&self) -> Result<()> {
+        self.count(-1, |count| count <= 0)
+    }
+
+    /// Undoes one [`InodeState::deny_write`].
+    pub fn allow_write(&self) {
+        self.write_count.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Whether some open file may write to it.
+    pub fn has_writers(&self) -> bool {
+        self.write_count.load(Ordering::Acquire) > 0
+    }
+
+    fn count(&self, change: i64, allowed: impl Fn(i64) -> bool) -> Result<()> {
+        self.write_count
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |count| {
+                if allowed(count) { count.checked_add(change) } else { None }
+            })
+            .map(|_| ())
+            .map_err(|_| Errno::ETXTBSY)
+    }
+
+    /// Whether a watch asks for one of these events.
+    pub(crate) fn is_watched(&self, mask: u32) -> bool {
+        self.watch_mask.load(Ordering::Acquire) & mask != 0
+    }
+
+    /// The live watches.
+    pub(crate) fn watches(&self) -> Vec<Arc<Watch>> {
+        self.watches.read().iter().filter_map(Weak::upgrade).collect()
+    }
+
+    /// Adds a watch.
+    pub(crate) fn add_watch(&self, watch: &Arc<Watch>) {
+        let mut watches = self.watches.write();
+        watches.push(Arc::downgrade(watch));
+        self.update_mask(&mut watches);
+    }
+
+    /// Forgets watches that have gone and recomputes the union of the masks.
+    pub(crate) fn refresh_watches(&self) {
+        self.update_mask(&mut self.watches.write());
+    }
+
+    fn update_mask(&self, watches: &mut Vec<Weak<Watch>>) {
+        let mut union = 0;
+        watches.retain(|watch| match watch.upgrade() {
+            Some(watch) if !watch.is_removed() => {
+                union |= watch.mask();
+                true
+            }
+            _ => false,
+        });
+        self.watch_mask.store(union, Ordering::Release);
+    }
+}
