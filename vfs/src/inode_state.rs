@@ -11,6 +11,7 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::locks::FileLocks;
 use crate::notify::Watch;
+use crate::pipe::FifoSlot;
 
 /// Locks, watches, a FIFO's pipe or a bound socket, counts of writers.
 #[derive(Default)]
@@ -19,6 +20,7 @@ pub struct InodeState {
     /// Union of what the watches are interested in.
     watch_mask: AtomicU32,
     watches: RwLock<Vec<Weak<Watch>>>,
+    fifo: OnceLock<Box<FifoSlot>>,
     extension: Mutex<Option<Arc<dyn Any + Send + Sync>>>,
     /// Open files that may write (positive) or running programs that forbid it (negative).
     write_count: AtomicI64,
@@ -40,7 +42,12 @@ impl InodeState {
         self.locks.get().map(Box::as_ref)
     }
 
-    /// A FIFO's pipe or a socket's bound endpoint: whatever the part of the kernel that owns it puts there.
+    /// Where a FIFO's pipe is found.
+    pub fn fifo(&self) -> &FifoSlot {
+        self.fifo.get_or_init(Box::default)
+    }
+
+    /// A socket's bound endpoint: whatever the part of the kernel that owns it puts there.
     pub fn extension(&self) -> &Mutex<Option<Arc<dyn Any + Send + Sync>>> {
         &self.extension
     }

@@ -1,17 +1,21 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+pub mod anon;
 pub mod attr;
 pub mod clock;
 pub mod cred;
 pub mod dentry;
 pub mod device;
 pub mod env;
+pub mod epoll;
+pub mod eventfd;
 pub mod fdtable;
-pub mod fifo;
 pub mod file;
 pub mod fs;
 pub mod fs_type;
+pub mod host_errno;
+pub mod host_poll;
 pub mod inode;
 pub mod inode_state;
 pub mod io;
@@ -20,7 +24,11 @@ pub mod mount;
 pub mod namespace;
 pub mod notify;
 pub mod path;
+pub mod pipe;
+pub mod rw;
 pub mod seek;
 pub mod super_block;
+pub mod timerfd;
+pub mod tty;
 pub mod wait;
 pub mod walk;

@@ -8,9 +8,9 @@ use chitin_abi::{Errno, Result};
 
 use crate::cred::Cred;
 use crate::env::VfsEnv;
-use crate::fifo::FifoWait;
 use crate::file::OpenFile;
 use crate::path::Path;
+use crate::pipe::FifoWait;
 use crate::super_block::FsStats;
 
 bitflags::bitflags! {

@@ -1,0 +1,178 @@
+//! Reading and writing open files: the rules that are the same for all of them.
+//!
+//! Access mode, position and `O_APPEND`, `ESPIPE`, the file size limit, access times, set-id bits that a write
+//! clears, and the events that watches are told. Costs beyond the file's own: one uncontended lock where the
+//! position is used, two atomic loads for watches, one lock of the inode for its access time.
+
+use chitin_abi::fs::{OpenFlags, S_ISGID, S_ISUID, S_IXGRP};
+use chitin_abi::{Errno, Result};
+
+use crate::attr::SetAttr;
+use crate::env::VfsEnv;
+use crate::file::{OpenFile, WriteAt};
+use crate::io::{Sink, Source};
+use crate::mount::MountFlags;
+
+/// Largest file offset.
+pub const MAX_OFFSET: u64 = i64::MAX as u64;
+
+impl OpenFile {
+    /// Reads at the position, or at `at` without moving it.
+    ///
+    /// # Errors
+    /// EBADF where it is not open for reading, EISDIR, ESPIPE for `at` in a stream, EAGAIN where it would
+    /// block whatever `O_NONBLOCK` says, and what the file says.
+    pub fn read(&self, to: &mut dyn Sink, at: Option<u64>, env: &VfsEnv) -> Result<usize> {
+        if !self.readable() {
+            return Err(Errno::EBADF);
+        }
+        let count = match at {
+            None if self.file().is_stream() => self.file().read_at(to, 0)?,
+            None => {
+                let mut position = self.position.lock();
+                let count = self.file().read_at(to, *position)?;
+                *position = position.saturating_add(count as u64);
+                count
+            }
+            Some(_) if self.file().is_stream() => return Err(Errno::ESPIPE),
+            Some(offset) if offset > MAX_OFFSET => return Err(Errno::EINVAL),
+            Some(offset) => self.file().read_at(to, offset)?,
+        };
+        self.touch(env);
+        if count > 0 {
+            crate::notify::access(self);
+        }
+        Ok(count)
+    }
+
+    /// Writes at the position (the end with `O_APPEND`), or at `at` without moving it.
+    ///
+    /// # Errors
+    /// EBADF where it is not open for writing, ESPIPE for `at` in a stream, EFBIG at the caller's limit (which
+    /// also gets SIGXFSZ), EAGAIN where it would block whatever `O_NONBLOCK` says, and what the file says.
+    pub fn write(&self, from: &mut dyn Source, at: Option<u64>, env: &VfsEnv) -> Result<usize> {
+        if !self.writable() {
+            return Err(Errno::EBADF);
+        }
+        let append = self.flags().contains(OpenFlags::O_APPEND);
+        let count = match at {
+            None if self.file().is_stream() => self.file().write_at(from, WriteAt::End)?.0,
+            None => {
+                let mut position = self.position.lock();
+                let place = if append { WriteAt::End } else { WriteAt::Offset(*position) };
+                let (count, end) = self.write_limited(from, place, env)?;
+                *position = end;
+                count
+            }
+            Some(_) if self.file().is_stream() => return Err(Errno::ESPIPE),
+            Some(offset) if offset > MAX_OFFSET => return Err(Errno::EINVAL),
+            Some(_) if append => self.write_limited(from, WriteAt::End, env)?.0,
+            Some(offset) => self.write_limited(from, WriteAt::Offset(offset), env)?.0,
+        };
+        if count > 0 {
+            crate::notify::modify(self);
+        }
+        Ok(count)
+    }
+
+    fn write_limited(
+        &self,
+        from: &mut dyn Source,
+        at: WriteAt,
+        env: &VfsEnv,
+    ) -> Result<(usize, u64)> {
+        if from.remaining() == 0 {
+            let end = match at {
+                WriteAt::Offset(offset) => offset,
+                WriteAt::End => *self.own_size()?.get_or_insert(0),
+            };
+            return self.file().write_at(from, at).map(|(count, _)| (count, end));
+        }
+        self.clear_set_id(env)?;
+        let limit = env.file_size_limit.min(MAX_OFFSET);
+        let start = match at {
+            WriteAt::Offset(offset) => offset,
+            WriteAt::End if env.file_size_limit < MAX_OFFSET => self.own_size()?.unwrap_or(0),
+            WriteAt::End => return self.file().write_at(from, at),
+        };
+        let Some(room) = limit.checked_sub(start).filter(|room| *room > 0) else {
+            // Devices and the like have no size that could grow.
+            let limited = self.attr().is_ok_and(|attr| attr.is_regular());
+            return if limited { Err(Errno::EFBIG) } else { self.file().write_at(from, at) };
+        };
+        if (from.remaining() as u64) <= room {
+            return self.file().write_at(from, at);
+        }
+        let room = usize::try_from(room).unwrap_or(usize::MAX);
+        self.file().write_at(&mut Limited { from, left: room }, at)
+    }
+
+    fn own_size(&self) -> Result<Option<u64>> {
+        Ok(Some(self.attr()?.size))
+    }
+
+    /// Notes an access, by the rules of the mount and the open flags.
+    pub fn touch(&self, env: &VfsEnv) {
+        let Some(path) = self.path() else { return };
+        if self.flags().contains(OpenFlags::O_NOATIME) {
+            return;
+        }
+        touch_path(path, env);
+    }
+
+    /// Removes set-id bits (and file capabilities) before a change of the contents by somebody who may not
+    /// keep them.
+    ///
+    /// # Errors
+    /// Those of the storage.
+    pub fn clear_set_id(&self, env: &VfsEnv) -> Result<()> {
+        let Some(path) = self.path() else { return Ok(()) };
+        if self.cred.caps.has(chitin_abi::process::CAP_FSETID) {
+            return Ok(());
+        }
+        let inode = path.dentry().inode();
+        let attr = inode.attr()?;
+        if !attr.is_regular() {
+            return Ok(());
+        }
+        let mut drop_bits = attr.mode & S_ISUID;
+        if attr.mode & S_IXGRP != 0 {
+            drop_bits |= attr.mode & S_ISGID;
+        }
+        if drop_bits == 0 {
+            return Ok(());
+        }
+        let change = SetAttr { mode: Some(attr.mode & 0o7777 & !drop_bits), ..SetAttr::default() };
+        inode.set_attr(&change, env.shared.clock.now())
+    }
+}
+
+/// Notes an access to what a path names (reading a directory, following a link).
+pub fn touch_path(path: &crate::path::Path, env: &VfsEnv) {
+    let flags = path.mount().flags();
+    if flags.intersects(MountFlags::NO_ATIME | MountFlags::READ_ONLY)
+        || path.mount().super_block().is_read_only()
+    {
+        return;
+    }
+    path.dentry().inode().touch(env.shared.clock.now(), flags.contains(MountFlags::REL_ATIME));
+}
+
+/// The first bytes of a source.
+struct Limited<'a> {
+    from: &'a mut dyn Source,
+    left: usize,
+}
+
+impl Source for Limited<'_> {
+    fn remaining(&self) -> usize {
+        self.from.remaining().min(self.left)
+    }
+
+    fn take(&mut self, buffer: &mut [u8]) -> Result<usize> {
+        let wanted = buffer.len().min(self.left);
+        let count = self.from.take(buffer.get_mut(..wanted).unwrap_or_default())?;
+        self.left = self.left.saturating_sub(count);
+        Ok(count)
+    }
+}
