@@ -56,7 +56,11 @@ impl Ctx<'_> {
     ///
     /// # Errors
     /// EFAULT.
-    pub fn write<T: IntoBytes + Immutable + ?Sized>(&self, addr: GuestAddr, value: &T) -> Result<()> {
+    pub fn write<T: IntoBytes + Immutable + ?Sized>(
+        &self,
+        addr: GuestAddr,
+        value: &T,
+    ) -> Result<()> {
         self.memory().write(addr, value.as_bytes())
     }
 
@@ -64,7 +68,11 @@ impl Ctx<'_> {
     ///
     /// # Errors
     /// EFAULT.
-    pub fn write_opt<T: IntoBytes + Immutable + ?Sized>(&self, addr: GuestAddr, value: &T) -> Result<()> {
+    pub fn write_opt<T: IntoBytes + Immutable + ?Sized>(
+        &self,
+        addr: GuestAddr,
+        value: &T,
+    ) -> Result<()> {
         if addr.is_null() { Ok(()) } else { self.write(addr, value) }
     }
 
@@ -72,7 +80,11 @@ impl Ctx<'_> {
     ///
     /// # Errors
     /// EFAULT.
-    pub fn read_array<T: FromBytes + IntoBytes + Clone>(&self, addr: GuestAddr, count: usize) -> Result<Vec<T>> {
+    pub fn read_array<T: FromBytes + IntoBytes + Clone>(
+        &self,
+        addr: GuestAddr,
+        count: usize,
+    ) -> Result<Vec<T>> {
         let mut values = vec![T::new_zeroed(); count];
         let size = size_of::<T>() as u64;
         for (index, value) in values.iter_mut().enumerate() {
@@ -110,7 +122,7 @@ impl Ctx<'_> {
             if let Poll::Ready(value) = future.as_mut().poll(cx) {
                 return Poll::Ready(Ok(value));
             }
-            interrupt.set_waker(Some(cx.waker().clone()));
+            interrupt.set_waker(Some(cx.waker()));
             if self.task.must_leave_wait() {
                 return Poll::Ready(Err(SysError::Restart(restart)));
             }

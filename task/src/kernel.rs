@@ -9,22 +9,27 @@
 //!       ThreadGroup::signals
 //!         Task::signals
 //!           Interrupt, WaitQueue
-//!   ThreadGroup::{limits, timers}, Task::{fs, files, cred, namespaces}: leaves
+//!   ThreadGroup::{limits, timers}, Task::{fs, files, cred, namespaces, pid}, Kernel::users: leaves
+//!   PidNamespace numbers (a Pid may be dropped under any lock): leaf
 //!   Mm::space: leaf
 //! ```
 //!
 //! Nothing but `Mm::ops` is held across a wait: the guards are not `Send`, so the compiler sees to it.
 
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Arc;
 
 use chitin_mm::platform::Platform;
 use parking_lot::Mutex;
 
-use crate::futex::FutexTable;
-use crate::ipc::IpcRegistry;
+use crate::boot::Exits;
+use crate::limits::users::Users;
+use crate::namespace::UserNamespace;
+use crate::namespace::pid::GlobalNumbers;
 use crate::process::Tree;
 use crate::scheduler::Scheduler;
+use crate::syscalls::Unsupported;
+use crate::syscalls::strace::Strace;
 use crate::time::KernelClock;
 
 /// Everything that is one per sandbox.
@@ -35,23 +40,89 @@ pub struct Kernel {
     pub scheduler: Scheduler,
     /// Time.
     pub clock: KernelClock,
+    /// Randomness.
+    pub random: Arc<dyn RandomSource>,
     /// Processes.
     pub tree: Mutex<Tree>,
-    /// Futexes.
-    pub futexes: FutexTable,
-    /// System V and POSIX IPC of the initial IPC namespace.
-    pub ipc: Arc<IpcRegistry>,
+    /// Numbers of tasks and processes.
+    pub numbers: Arc<GlobalNumbers>,
+    /// The initial user namespace.
+    pub user_ns: Arc<UserNamespace>,
+    /// How many processes each user has.
+    pub users: Users,
     /// What was called and not supported, by system-call number.
-    pub unsupported: crate::syscalls::Unsupported,
-    /// Abstract unix sockets and the like of the initial network namespace.
-    pub unix: Arc<chitin_vfs::socket::unix::UnixNamespace>,
-    /// How the first process ended; whoever runs the sandbox waits on it.
-    pub init_exit: crate::boot::InitExit,
+    pub unsupported: Unsupported,
+    /// How processes ended that only the outside waits for.
+    pub exits: Exits,
     /// Whether system calls are printed, and where.
-    pub strace: Option<crate::syscalls::strace::Strace>,
-    /// Device files.
-    pub devices: Arc<crate::sys::devices::Devices>,
+    pub strace: Option<Strace>,
+    /// Whether all guest threads stand still (`runsc pause`).
+    pub frozen: Freezer,
+    /// Counters that /proc shows.
+    pub counters: Counters,
+    /// Monotonic time when it was made, nanoseconds.
+    pub start_time: u64,
     next_object: AtomicU64,
+}
+
+/// Where random bytes come from.
+pub trait RandomSource: Send + Sync {
+    /// Fills the buffer.
+    fn fill(&self, buffer: &mut [u8]);
+}
+
+/// The host's generator: one host call for each 256 bytes.
+pub struct HostRandom;
+
+impl RandomSource for HostRandom {
+    fn fill(&self, buffer: &mut [u8]) {
+        let mut done = 0;
+        while let Some(rest) = buffer.get_mut(done..)
+            && !rest.is_empty()
+        {
+            match rustix::rand::getrandom(rest, rustix::rand::GetRandomFlags::empty()) {
+                Ok(count) => done += count,
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => {
+                    // Never happens on a Linux that has the call; nothing may look random that is not.
+                    tracing::error!(%error, "the host gives no random bytes");
+                    std::process::abort();
+                }
+            }
+        }
+    }
+}
+
+/// Counts of events since the start.
+#[derive(Default)]
+pub struct Counters {
+    /// Processes and threads made.
+    pub forks: AtomicU64,
+    /// System calls answered.
+    pub syscalls: AtomicU64,
+}
+
+/// Makes all guest threads stand still.
+#[derive(Default)]
+pub struct Freezer {
+    frozen: AtomicBool,
+    /// Notified when the threads may go on.
+    pub thawed: Arc<chitin_vfs::wait::WaitQueue>,
+}
+
+impl Freezer {
+    /// Whether guest threads stand still.
+    pub fn is_frozen(&self) -> bool {
+        self.frozen.load(Ordering::SeqCst)
+    }
+
+    /// Says whether they do; who freezes interrupts them afterwards.
+    pub fn set(&self, frozen: bool) {
+        self.frozen.store(frozen, Ordering::SeqCst);
+        if !frozen {
+            self.thawed.notify(chitin_abi::poll::PollEvents::POLLIN);
+        }
+    }
 }
 
 /// What a kernel is made of.
@@ -62,10 +133,10 @@ pub struct KernelParts {
     pub scheduler: Scheduler,
     /// Time.
     pub clock: KernelClock,
+    /// Randomness.
+    pub random: Arc<dyn RandomSource>,
     /// Whether system calls are printed.
-    pub strace: Option<crate::syscalls::strace::Strace>,
-    /// Device files.
-    pub devices: Arc<crate::sys::devices::Devices>,
+    pub strace: Option<Strace>,
 }
 
 impl Kernel {
@@ -74,15 +145,18 @@ impl Kernel {
         Arc::new(Self {
             platform: parts.platform,
             scheduler: parts.scheduler,
+            start_time: parts.clock.monotonic(),
             clock: parts.clock,
+            random: parts.random,
             tree: Mutex::default(),
-            futexes: FutexTable::default(),
-            ipc: Arc::default(),
-            unsupported: crate::syscalls::Unsupported::default(),
-            unix: Arc::default(),
-            init_exit: crate::boot::InitExit::default(),
+            numbers: Arc::default(),
+            user_ns: UserNamespace::initial(),
+            users: Users::default(),
+            unsupported: Unsupported::default(),
+            exits: Exits::default(),
             strace: parts.strace,
-            devices: parts.devices,
+            frozen: Freezer::default(),
+            counters: Counters::default(),
             next_object: AtomicU64::new(1),
         })
     }
@@ -90,5 +164,10 @@ impl Kernel {
     /// A number that no other object of this sandbox has (shared mappings, timers).
     pub fn next_object_id(&self) -> u64 {
         self.next_object.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The inode number of a new namespace.
+    pub fn next_namespace_id(&self) -> u64 {
+        crate::namespace::namespace_id(self.next_object_id())
     }
 }

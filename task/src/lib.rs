@@ -1,2 +1,25 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
+
+pub mod boot;
+pub mod context;
+pub mod cred;
+pub mod error;
+pub mod interrupt;
+pub mod kernel;
+pub mod limits;
+pub mod memory;
+pub mod namespace;
+pub mod process;
+pub mod run;
+pub mod scheduler;
+pub mod signal;
+pub mod syscalls;
+pub mod task;
+pub mod time;
+
+pub use context::Ctx;
+pub use error::{Restart, SysError, SysResult};
+pub use kernel::Kernel;
+pub use memory::Mm;
+pub use task::Task;

@@ -9,9 +9,8 @@ use std::sync::Arc;
 use async_lock::Mutex as AsyncMutex;
 use chitin_abi::{GuestAddr, Result};
 use chitin_mm::GuestMemory;
-use chitin_mm::HostOp;
 use chitin_mm::platform::{AddressSpace, host_failure};
-use chitin_mm::space::Space;
+use chitin_mm::space::{Plan, Planned, Space};
 use chitin_vfs::path::Path;
 use parking_lot::{Mutex, RwLock};
 
@@ -87,20 +86,34 @@ impl Mm {
         self.users.load(Ordering::SeqCst)
     }
 
-    /// Plans under the locks and has the host carry it out.
+    /// Plans under the locks and has the host carry it out. What the plan released is dropped without a lock.
     ///
     /// # Errors
     /// What `plan` returns; ENOMEM and the like when the host cannot.
-    pub async fn update<T>(&self, plan: impl FnOnce(&mut Space) -> Result<(T, Vec<HostOp>)>) -> Result<T> {
+    pub async fn update<T>(&self, plan: impl FnOnce(&mut Space) -> Planned<T>) -> Result<T> {
         let _ordered = self.ops.lock().await;
-        let (value, ops) = {
-            let mut space = self.space.lock();
-            plan(&mut space)?
-        };
-        if !ops.is_empty() {
-            self.host.apply(ops).await.map_err(host_failure)?;
+        let (result, plan) = plan(&mut self.space.lock());
+        self.carry_out(plan).await.and(result)
+    }
+
+    async fn carry_out(&self, plan: Plan) -> Result<()> {
+        let Plan { ops, optional, released, undo, exact_errors } = plan;
+        let result = if ops.is_empty() { Ok(()) } else { self.host.apply(ops).await };
+        let result = result.map_err(|errno| if exact_errors { errno } else { host_failure(errno) });
+        let mut clean_up = optional;
+        if result.is_err()
+            && let Some(undo) = undo
+        {
+            let undone = self.space.lock().undo(undo);
+            clean_up.extend(undone.optional);
+            drop(undone.released);
         }
-        Ok(value)
+        for op in clean_up {
+            // What failed here costs nothing but memory.
+            let _ = self.host.apply(vec![op]).await;
+        }
+        drop(released);
+        result
     }
 
     /// Reads a 32-bit word.

@@ -3,24 +3,35 @@
 //! A [`ThreadGroup`] holds what its threads share for good. Who is whose child, which threads a process has,
 //! sessions, process groups and zombies are in the [`Tree`], under one lock of the kernel: these change only
 //! at fork, exit, wait and the like.
+//!
+//! - [`tree`]: that bookkeeping. - [`clone`]: new tasks. - [`exec`]: new programs. - [`exit`]: the end of tasks and
+//!   processes. - [`wait`]: what parents learn. - [`jobs`]: sessions and process groups. - [`notify`]: stops and
+//!   continuations. - [`pidfd`]: processes as files. - [`pidns`]: the end of a pid namespace.
 
+pub mod exit;
+pub mod jobs;
+pub mod notify;
 pub mod tree;
 
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
+use core::any::Any;
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64};
 use std::sync::Arc;
 
 use chitin_vfs::wait::WaitQueue;
 use parking_lot::{Mutex, RwLock};
 
-pub use self::tree::{ProcessEntry, Tree};
+pub use self::tree::{ProcessEntry, Tree, Zombie};
 use crate::limits::Limits;
+use crate::namespace::Pid;
 use crate::signal::{Actions, GroupSignals};
 use crate::time::ProcessTimers;
 
 /// What the threads of a process share.
 pub struct ThreadGroup {
-    /// Process id.
+    /// Process id, as the kernel's tables go by it.
     pub tgid: u32,
+    /// Process id, as namespaces see it.
+    pub pid: Arc<Pid>,
     /// Signals for the process, and whether it is stopped.
     pub signals: Mutex<GroupSignals>,
     /// What signals do; shared with other processes after `CLONE_SIGHAND` without `CLONE_THREAD`.
@@ -31,10 +42,18 @@ pub struct ThreadGroup {
     pub child_events: Arc<WaitQueue>,
     /// Notified (`POLLIN`) when this process exits: what a pidfd waits on.
     pub exit_event: Arc<WaitQueue>,
+    /// Notified (`POLLIN`) when a signal is queued for any of its threads: signalfd waits on it.
+    pub signal_event: Arc<WaitQueue>,
+    /// Notified when a thread of the group has gone (an `execve` waits for the others).
+    pub thread_gone: Arc<WaitQueue>,
     /// Interval timers and POSIX timers.
     pub timers: Mutex<ProcessTimers>,
+    /// The controlling terminal, which children inherit.
+    pub terminal: Mutex<Option<Arc<dyn Any + Send + Sync>>>,
     /// `PR_SET_CHILD_SUBREAPER`.
     pub child_subreaper: AtomicBool,
+    /// Whether an ancestor is a subreaper, so that orphans look for it.
+    pub has_subreaper: AtomicBool,
     /// `PR_SET_DUMPABLE`.
     pub dumpable: AtomicU32,
     /// Whether it has called `execve` since its fork (`setpgid` by the parent then fails).
@@ -42,15 +61,21 @@ pub struct ThreadGroup {
     /// Whether a group exit or an `execve` is ending the other threads, and the wait status of the exit.
     pub exit: Mutex<GroupExit>,
     /// `oom_score_adj`.
-    pub oom_score_adj: core::sync::atomic::AtomicI32,
+    pub oom_score_adj: AtomicI32,
+    /// Whether signals that would end it without a handler are ignored: the first process of a pid namespace.
+    pub is_init: bool,
+    /// `personality(2)`.
+    pub personality: AtomicU32,
     /// CPU time of threads that are gone, nanoseconds: user, system.
     pub dead_cpu: (AtomicU64, AtomicU64),
     /// CPU time of children that were waited for: user, system.
     pub children_cpu: (AtomicU64, AtomicU64),
+    /// Largest resident size in KiB: its own, and of children that were waited for.
+    pub max_rss: (AtomicU64, AtomicU64),
+    /// Which of the sandbox's containers it belongs to: the global id of that container's first process.
+    pub container: u32,
     /// Monotonic start time in nanoseconds.
     pub start_time: u64,
-    /// Notified when a thread of the group has gone (an `execve` waits for the others).
-    pub thread_gone: Arc<WaitQueue>,
 }
 
 /// How far a process is with its end.
@@ -65,31 +90,69 @@ pub enum GroupExit {
     Exiting(i32),
 }
 
+/// What a new process starts with.
+pub struct NewGroup {
+    /// Process id.
+    pub pid: Arc<Pid>,
+    /// What signals do.
+    pub actions: Arc<Actions>,
+    /// Resource limits.
+    pub limits: Limits,
+    /// The container's first process; 0 when this is it.
+    pub container: u32,
+    /// Monotonic start time in nanoseconds.
+    pub start_time: u64,
+}
+
 impl ThreadGroup {
     /// A process without threads.
-    pub fn new(tgid: u32, actions: Arc<Actions>, limits: Limits, start_time: u64) -> Arc<Self> {
+    pub fn new(new: NewGroup) -> Arc<Self> {
+        let tgid = new.pid.global();
         Arc::new(Self {
             tgid,
+            is_init: new.pid.local() == 1,
+            pid: new.pid,
             signals: Mutex::default(),
-            actions: RwLock::new(actions),
-            limits: Mutex::new(limits),
+            actions: RwLock::new(new.actions),
+            limits: Mutex::new(new.limits),
             child_events: Arc::default(),
             exit_event: Arc::default(),
+            signal_event: Arc::default(),
+            thread_gone: Arc::default(),
             timers: Mutex::default(),
+            terminal: Mutex::default(),
             child_subreaper: AtomicBool::new(false),
+            has_subreaper: AtomicBool::new(false),
             dumpable: AtomicU32::new(1),
             has_execed: AtomicBool::new(false),
             exit: Mutex::default(),
-            oom_score_adj: core::sync::atomic::AtomicI32::new(0),
+            oom_score_adj: AtomicI32::new(0),
+            personality: AtomicU32::new(0),
             dead_cpu: Default::default(),
             children_cpu: Default::default(),
-            start_time,
-            thread_gone: Arc::default(),
+            max_rss: Default::default(),
+            container: if new.container == 0 { tgid } else { new.container },
+            start_time: new.start_time,
         })
     }
 
     /// What signals do.
     pub fn actions(&self) -> Arc<Actions> {
         Arc::clone(&self.actions.read())
+    }
+
+    /// A copy of the resource limits.
+    pub fn limits(&self) -> Limits {
+        *self.limits.lock()
+    }
+}
+
+/// Tells the guest's memory that a thread is gone: its robust futexes and its clear-child-tid word.
+fn release_thread_words(task: &crate::task::Task, mm: &crate::memory::Mm) {
+    use core::sync::atomic::Ordering;
+    let clear = task.clear_child_tid.swap(0, Ordering::Relaxed);
+    if clear != 0 && mm.users() > 1 {
+        // A word that is not writable is the guest's own affair.
+        let _ = mm.memory().write(chitin_abi::GuestAddr(clear), &0u32.to_ne_bytes());
     }
 }

@@ -4,87 +4,158 @@
 //! thread, one poll of this future; no allocation.
 
 use core::future::poll_fn;
+use core::sync::atomic::Ordering;
 use std::sync::Arc;
 
-use chitin_abi::signal::SigInfo;
+use chitin_abi::signal::{SEGV_MAPERR, SIGSEGV, SIGSYS, SigInfo};
 use chitin_abi::{Errno, Regs};
 use chitin_mm::platform::{Event, Fault, GuestThread};
 
 use crate::context::Ctx;
-use crate::error::{Restart, SysError, SysResult};
+use crate::error::{SysError, SysResult};
+use crate::limits::seccomp::Verdict;
+use crate::process::exit;
 use crate::signal::{self, Next};
+use crate::syscalls;
 use crate::task::Task;
-use crate::{process, syscalls};
+
+/// Starts the future of a task.
+pub fn start(task: Arc<Task>, thread: Box<dyn GuestThread>, regs: Regs) {
+    let kernel = Arc::clone(&task.kernel);
+    let victim = Arc::clone(&task);
+    kernel.scheduler.spawn_contained(run(task, thread, regs), move || {
+        // The guest thread went with the future; the others of its process follow.
+        signal::kill_by_host(&victim);
+        let scheduler = victim.kernel.scheduler.clone();
+        scheduler.spawn(async move {
+            exit::exit_task(&victim, None, chitin_abi::signal::SIGKILL.cast_signed()).await
+        });
+    });
+}
 
 /// Runs a task to its end. `regs` are what the guest thread starts with.
-pub async fn run(task: Arc<Task>, mut thread: Box<dyn GuestThread>, mut regs: Regs) {
+async fn run(task: Arc<Task>, mut thread: Box<dyn GuestThread>, mut regs: Regs) {
     task.interrupt.set_guest(Some(thread.interrupter()));
+    let status = match task.mm() {
+        Some(mm) => {
+            let mut cx = Ctx { task: &task, regs: &mut regs, thread: &mut thread, mm };
+            serve(&mut cx).await
+        }
+        None => chitin_abi::signal::SIGKILL.cast_signed(),
+    };
+    exit::exit_task(&task, Some(thread), status).await;
+}
+
+/// Serves the guest until the task has to exit, with this wait status.
+async fn serve(cx: &mut Ctx<'_>) -> i32 {
+    let task = cx.task;
     loop {
-        if task.interrupt.take() || task.must_leave_wait() {
-            match signal::before_guest(&task, &mut thread, &mut regs).await {
+        if task.interrupt.take() {
+            match signal::before_guest(cx).await {
                 Next::Guest => {}
-                Next::Exit(status) => {
-                    process::exit::exit_task(&task, thread, status).await;
-                    return;
-                }
+                Next::Exit(status) => return status,
             }
         }
-        task.interrupt.set_in_guest(true);
-        if task.interrupt.is_raised() {
-            task.interrupt.set_in_guest(false);
-            continue;
+        let (thread, regs) = (&mut *cx.thread, &mut *cx.regs);
+        match task.interrupt.enter_guest(|| thread.resume(regs)) {
+            Some(Ok(())) => {}
+            Some(Err(_)) => {
+                task.interrupt.leave_guest();
+                signal::kill_by_host(task);
+                continue;
+            }
+            None => continue,
         }
-        if thread.resume(&regs).is_err() {
-            task.interrupt.set_in_guest(false);
-            signal::kill_by_host(&task);
-            continue;
-        }
-        let event = poll_fn(|cx| thread.poll_event(cx, &mut regs)).await;
-        task.interrupt.set_in_guest(false);
+        let event = poll_fn(|context| thread.poll_event(context, regs)).await;
+        task.interrupt.leave_guest();
         match event {
-            Event::Syscall => system_call(&task, &mut thread, &mut regs).await,
-            Event::ForeignSyscall => signal::force(&task, foreign_call(&regs)),
-            Event::Fault(fault) => fault_signal(&task, &fault),
+            Event::Syscall => system_call(cx).await,
+            Event::ForeignSyscall => signal::force(task, foreign_call(cx.regs)),
+            Event::Fault(fault) => fault_signal(cx, &fault).await,
             Event::Interrupted => {}
-            Event::Dead => signal::kill_by_host(&task),
+            Event::Dead => signal::kill_by_host(task),
         }
     }
 }
 
-async fn system_call(task: &Arc<Task>, thread: &mut Box<dyn GuestThread>, regs: &mut Regs) {
-    let Some(mm) = task.mm() else { return signal::kill_by_host(task) };
-    regs.orig_rax = regs.rax;
-    let number = regs.rax;
-    let mut cx = Ctx { task, regs, thread, mm };
-    let result = syscalls::call(&mut cx, number).await;
-    finish(task, cx.regs, result);
+async fn system_call(cx: &mut Ctx<'_>) {
+    cx.regs.orig_rax = cx.regs.rax;
+    let number = cx.regs.rax;
+    let result = if cx.task.filtered.load(Ordering::Relaxed) {
+        match filter(cx, number) {
+            None => syscalls::call(cx, number).await,
+            Some(result) => result,
+        }
+    } else {
+        syscalls::call(cx, number).await
+    };
+    finish(cx, result);
+}
+
+/// Asks the guest's filters; `None` lets the call through.
+fn filter(cx: &mut Ctx<'_>, number: u64) -> Option<SysResult> {
+    let verdict = cx.task.seccomp.read().check(cx.regs, number);
+    let task = cx.task;
+    match verdict {
+        Verdict::Allow => None,
+        Verdict::Fail(0) => Some(Ok(0)),
+        Verdict::Fail(errno) => Some(Err(Errno::from_raw(i32::from(errno)).into())),
+        Verdict::Trap(data) => {
+            let arch = chitin_abi::process::AUDIT_ARCH;
+            let info = SigInfo::seccomp(i32::from(data), cx.regs.rip, number as u32, arch);
+            signal::force(task, info);
+            // The handler finds the call's number where the result would be.
+            Some(Err(SysError::NoReturn))
+        }
+        Verdict::KillThread
+            if task
+                .kernel
+                .tree
+                .lock()
+                .process(task.tgid())
+                .is_some_and(|entry| entry.tasks.len() > 1) =>
+        {
+            exit::exit_thread(task, SIGSYS.cast_signed());
+            Some(Err(SysError::NoReturn))
+        }
+        Verdict::KillThread | Verdict::KillProcess => {
+            signal::begin_exit(task, SIGSYS.cast_signed() | 0x80);
+            Some(Err(SysError::NoReturn))
+        }
+    }
 }
 
 /// Puts the result into the registers; a restart is settled when signals are delivered.
-fn finish(task: &Task, regs: &mut Regs, result: SysResult) {
+fn finish(cx: &mut Ctx<'_>, result: SysResult) {
+    let task = cx.task;
     match result {
-        Ok(value) => regs.rax = value,
-        Err(SysError::Errno(errno)) => regs.rax = errno.as_register(),
+        Ok(value) => cx.regs.rax = value,
+        Err(SysError::Errno(errno)) => cx.regs.rax = errno.as_register(),
         Err(SysError::Restart(restart)) => {
             task.signals.lock().restart = Some(restart);
-            regs.rax = Errno::EINTR.as_register();
-            if restart == Restart::Always {
-                task.interrupt.raise();
-            }
+            cx.regs.rax = Errno::EINTR.as_register();
+            task.interrupt.raise();
         }
-        Err(SysError::NoReturn) => {}
+        Err(SysError::NoReturn) => return,
     }
-    regs.rcx = regs.rip;
-    regs.r11 = regs.eflags;
+    cx.regs.rcx = cx.regs.rip;
+    cx.regs.r11 = cx.regs.eflags;
 }
 
-fn fault_signal(task: &Arc<Task>, fault: &Fault) {
+async fn fault_signal(cx: &mut Ctx<'_>, fault: &Fault) {
+    if fault.signal == SIGSEGV && fault.code == SEGV_MAPERR {
+        let grown = cx.mm.update(|space| space.grow_stack(fault.address.0)).await;
+        if grown.is_ok() {
+            return;
+        }
+    }
     let info = SigInfo::fault(fault.signal, fault.code, fault.address.0);
-    task.signals.lock().last_fault = Some(*fault);
-    signal::force(task, info);
+    cx.task.signals.lock().last_fault = Some(*fault);
+    signal::force(cx.task, info);
 }
 
 /// `int 0x80` and the like: a kernel without 32-bit support answers with SIGSEGV.
 fn foreign_call(regs: &Regs) -> SigInfo {
-    SigInfo::fault(chitin_abi::signal::SIGSEGV, chitin_abi::signal::SI_KERNEL, regs.rip)
+    let _ = regs;
+    SigInfo::kernel(SIGSEGV)
 }

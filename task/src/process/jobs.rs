@@ -1,5 +1,6 @@
 //! Job control: sessions, process groups, orphaned groups (`setpgid(2)`, `setsid(2)`).
 
+use core::sync::atomic::Ordering;
 use std::sync::Arc;
 
 use chitin_abi::signal::{SIGCONT, SIGHUP, SigInfo};
@@ -13,79 +14,112 @@ use crate::task::Task;
 pub fn is_orphaned(task: &Arc<Task>) -> bool {
     let tree = task.kernel.tree.lock();
     let Some(entry) = tree.process(task.tgid()) else { return true };
-    group_is_orphaned(&tree, entry.pgrp, None)
+    pgrp_is_orphaned(&tree, entry.pgrp.global(), None)
 }
 
 /// The same for a group, as if process `leaving` were not there any more.
-pub fn group_is_orphaned(tree: &Tree, pgrp: u32, leaving: Option<u32>) -> bool {
-    !tree.processes().any(|(id, entry)| {
-        entry.pgrp == pgrp
-            && Some(id) != leaving
+pub fn pgrp_is_orphaned(tree: &Tree, pgrp: u32, leaving: Option<u32>) -> bool {
+    !tree.pgrp_members(pgrp).iter().any(|id| {
+        let Some(entry) = tree.process(*id) else { return false };
+        let parent = tree.process(entry.parent);
+        Some(*id) != leaving
             && entry.zombie.is_none()
-            && tree.process(entry.parent).is_some_and(|parent| parent.pgrp != pgrp && parent.session == entry.session)
+            && parent.is_some_and(|parent| {
+                !parent.group.is_init
+                    && parent.pgrp.global() != pgrp
+                    && parent.session.global() == entry.session.global()
+            })
     })
 }
 
-/// `setsid(2)`.
+/// `setsid(2)`: the new session's id in the caller's namespace.
 ///
 /// # Errors
 /// EPERM for a process group leader.
 pub fn new_session(task: &Arc<Task>) -> Result<u32> {
-    let mut tree = task.kernel.tree.lock();
     let id = task.tgid();
-    if tree.processes().any(|(_, entry)| entry.pgrp == id) {
-        return Err(Errno::EPERM);
-    }
-    let entry = tree.process_mut(id).ok_or(Errno::ESRCH)?;
-    entry.session = id;
-    entry.pgrp = id;
-    drop(tree);
-    *task.group.terminal.lock() = None;
-    Ok(id)
+    let group = &task.group;
+    let old = {
+        let mut tree = task.kernel.tree.lock();
+        if !tree.pgrp_members(id).is_empty() {
+            return Err(Errno::EPERM);
+        }
+        let pgrp = tree.set_pgrp(id, Arc::clone(&group.pid));
+        let entry = tree.process_mut(id).ok_or(Errno::ESRCH)?;
+        (pgrp, core::mem::replace(&mut entry.session, Arc::clone(&group.pid)))
+    };
+    drop(old);
+    let terminal = group.terminal.lock().take();
+    drop(terminal);
+    Ok(group.pid.local())
 }
 
 /// `setpgid(2)`; 0 stands for the caller or the process itself.
 ///
 /// # Errors
 /// EINVAL, ESRCH, EACCES, EPERM as documented.
-pub fn set_group(task: &Arc<Task>, pid: i32, pgrp: i32) -> Result<()> {
+pub fn set_pgrp(task: &Arc<Task>, pid: i32, pgrp: i32) -> Result<()> {
+    if pgrp < 0 {
+        return Err(Errno::EINVAL);
+    }
+    let ns = task.pid_ns();
     let caller = task.tgid();
-    let pid = if pid == 0 { caller } else { u32::try_from(pid).map_err(|_| Errno::ESRCH)? };
-    let pgrp = if pgrp == 0 { pid } else { u32::try_from(pgrp).map_err(|_| Errno::EINVAL)? };
     let mut tree = task.kernel.tree.lock();
-    let session = tree.process(caller).ok_or(Errno::ESRCH)?.session;
-    let entry = tree.process(pid).filter(|entry| entry.zombie.is_none()).ok_or(Errno::ESRCH)?;
-    if pid != caller {
+    let target = match u32::try_from(pid).map_err(|_| Errno::ESRCH)? {
+        0 => caller,
+        number => ns.global(number).ok_or(Errno::ESRCH)?,
+    };
+    let session = Arc::clone(&tree.process(caller).ok_or(Errno::ESRCH)?.session);
+    let entry = tree.process(target).ok_or(Errno::ESRCH)?;
+    if target != caller {
         if entry.parent != caller {
             return Err(Errno::ESRCH);
         }
-        if entry.session != session {
+        if entry.session.global() != session.global() {
             return Err(Errno::EPERM);
         }
-        if entry.group.has_execed.load(core::sync::atomic::Ordering::Relaxed) {
+        if entry.group.has_execed.load(Ordering::Relaxed) {
             return Err(Errno::EACCES);
         }
     }
-    if entry.session == pid {
+    if entry.session.global() == target {
         return Err(Errno::EPERM);
     }
-    if pgrp != pid && !tree.processes().any(|(_, other)| other.pgrp == pgrp && other.session == session) {
-        return Err(Errno::EPERM);
-    }
-    tree.process_mut(pid).ok_or(Errno::ESRCH)?.pgrp = pgrp;
+    let own = &entry.group.pid;
+    let pgrp = if pgrp == 0 || pgrp.unsigned_abs() == own.in_ns(&ns) {
+        Arc::clone(own)
+    } else {
+        let wanted = ns.global(pgrp.unsigned_abs()).ok_or(Errno::EPERM)?;
+        let member = tree
+            .pgrp_members(wanted)
+            .first()
+            .and_then(|id| tree.process(*id))
+            .ok_or(Errno::EPERM)?;
+        if member.session.global() != session.global() {
+            return Err(Errno::EPERM);
+        }
+        Arc::clone(&member.pgrp)
+    };
+    let old = tree.set_pgrp(target, pgrp);
+    drop(tree);
+    drop(old);
     Ok(())
 }
 
-/// Hangs up stopped groups that the exit of `leaving` orphans: SIGHUP, then SIGCONT to their members.
-pub fn hang_up_orphans(task: &Arc<Task>, before: &[u32]) {
+/// Hangs up stopped groups that the exit of `task`'s process orphans: SIGHUP, then SIGCONT to their members.
+/// `candidates` are groups of its children and its own.
+pub fn hang_up_orphans(task: &Arc<Task>, candidates: &[u32]) {
     let mut victims = Vec::new();
     {
         let tree = task.kernel.tree.lock();
-        for pgrp in before {
-            let stopped = tree.processes().any(|(_, entry)| entry.pgrp == *pgrp && entry.stopped);
-            if stopped && group_is_orphaned(&tree, *pgrp, Some(task.tgid())) {
-                let members = tree.processes().filter(|(_, entry)| entry.pgrp == *pgrp);
-                victims.extend(members.filter_map(|(_, entry)| entry.tasks.first().cloned()));
+        if !tree.any_stopped() {
+            return;
+        }
+        for pgrp in candidates {
+            let members = tree.pgrp_members(*pgrp).iter().filter_map(|id| tree.process(*id));
+            let stopped = members.clone().any(|entry| entry.stopped);
+            if stopped && pgrp_is_orphaned(&tree, *pgrp, Some(task.tgid())) {
+                victims.extend(members.filter_map(|entry| entry.member().cloned()));
             }
         }
     }

@@ -3,27 +3,30 @@
 use std::sync::Arc;
 
 use chitin_abi::poll::PollEvents;
-use chitin_abi::signal::{CLD_CONTINUED, CLD_STOPPED, SA_NOCLDSTOP, SIGCHLD, SIGCONT, SigInfo};
+use chitin_abi::signal::{
+    CLD_CONTINUED, CLD_STOPPED, SA_NOCLDSTOP, SIGCHLD, SIGCONT, SIGSTOP, SigInfo,
+};
 
 use crate::signal::send_to_group;
 use crate::task::Task;
 
 /// Stops the process of this task because of a stop signal.
 pub fn stop(task: &Arc<Task>, signal: u32) {
-    if signal != chitin_abi::signal::SIGSTOP && crate::process::jobs::is_orphaned(task) {
+    if signal != SIGSTOP && crate::process::jobs::is_orphaned(task) {
         return;
-    }
-    {
-        let mut group = task.group.signals.lock();
-        if group.stopped.is_some() {
-            return;
-        }
-        group.stopped = Some(signal);
     }
     let threads = {
         let mut tree = task.kernel.tree.lock();
+        {
+            let mut group = task.group.signals.lock();
+            // A SIGCONT or SIGKILL that came meanwhile has taken the stop back.
+            if group.stopped.is_some() || !core::mem::take(&mut group.stop_pending) {
+                return;
+            }
+            group.stopped = Some(signal);
+        }
+        tree.set_stopped(task.tgid(), true);
         let Some(entry) = tree.process_mut(task.tgid()) else { return };
-        entry.stopped = true;
         entry.stop_report = Some(signal);
         entry.continue_report = false;
         entry.tasks.clone()
@@ -31,41 +34,41 @@ pub fn stop(task: &Arc<Task>, signal: u32) {
     for thread in threads {
         thread.interrupt.raise();
     }
-    tell_parent(task, CLD_STOPPED, signal as i32);
+    tell_parent(task, CLD_STOPPED, signal.cast_signed());
 }
 
 /// The process of this task has been continued.
 pub fn continued(task: &Arc<Task>) {
     {
         let mut tree = task.kernel.tree.lock();
+        tree.set_stopped(task.tgid(), false);
         let Some(entry) = tree.process_mut(task.tgid()) else { return };
-        entry.stopped = false;
         entry.stop_report = None;
         entry.continue_report = true;
     }
-    tell_parent(task, CLD_CONTINUED, SIGCONT as i32);
+    tell_parent(task, CLD_CONTINUED, SIGCONT.cast_signed());
 }
 
 fn tell_parent(task: &Arc<Task>, code: i32, status: i32) {
-    let parent = {
+    let (group, member) = {
         let tree = task.kernel.tree.lock();
         let Some(entry) = tree.process(task.tgid()) else { return };
         let Some(parent) = tree.process(entry.parent) else { return };
-        (Arc::clone(&parent.group), parent.tasks.first().cloned())
+        (Arc::clone(&parent.group), parent.member().cloned())
     };
-    let (group, member) = parent;
     if let Some(member) = member {
         let quiet = group.actions().get(SIGCHLD).flags & SA_NOCLDSTOP != 0;
         if !quiet {
-            let info = SigInfo::child(SIGCHLD, code, task.tgid(), task.cred().uid, status);
+            let pid = task.group.pid.in_ns(&member.pid_ns());
+            let uid = member.cred().show_uid(task.cred().ruid);
             // A full queue loses the signal, as on Linux; wait sees the change all the same.
-            let _ = send_to_group(&member, info);
+            let _ = send_to_group(&member, SigInfo::child(SIGCHLD, code, pid, uid, status));
         }
     }
     group.child_events.notify(PollEvents::POLLIN);
 }
 
-/// A signal was queued for this task: signalfds and `rt_sigtimedwait` look again.
-pub fn signal_queued(task: &Arc<Task>) {
+/// A signal was queued for this task or its process: signalfds look again.
+pub fn signal_queued(task: &Task) {
     task.group.signal_event.notify(PollEvents::POLLIN);
 }

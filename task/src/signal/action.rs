@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use chitin_abi::signal::{
-    SIG_DFL, SIG_IGN, SIGABRT, SIGBUS, SIGCHLD, SIGCONT, SIGFPE, SIGILL, SIGKILL, SIGQUIT, SIGSEGV, SIGSTOP, SIGSYS,
-    SIGTRAP, SIGTSTP, SIGTTIN, SIGTTOU, SIGURG, SIGWINCH, SIGXCPU, SIGXFSZ, SigAction, SigSet,
+    SIG_DFL, SIG_IGN, SIGABRT, SIGBUS, SIGCHLD, SIGCONT, SIGFPE, SIGILL, SIGKILL, SIGQUIT, SIGSEGV,
+    SIGSTOP, SIGSYS, SIGTRAP, SIGTSTP, SIGTTIN, SIGTTOU, SIGURG, SIGWINCH, SIGXCPU, SIGXFSZ,
+    SigAction, SigSet,
 };
 use chitin_abi::{Errno, Result};
 use parking_lot::Mutex;
@@ -30,7 +31,8 @@ pub const fn default_action(signal: u32) -> Default {
     match signal {
         SIGCHLD | SIGURG | SIGWINCH | SIGCONT => Default::Ignore,
         SIGSTOP | SIGTSTP | SIGTTIN | SIGTTOU => Default::Stop,
-        SIGQUIT | SIGILL | SIGTRAP | SIGABRT | SIGBUS | SIGFPE | SIGSEGV | SIGXCPU | SIGXFSZ | SIGSYS => Default::Core,
+        SIGQUIT | SIGILL | SIGTRAP | SIGABRT | SIGBUS | SIGFPE | SIGSEGV | SIGXCPU | SIGXFSZ
+        | SIGSYS => Default::Core,
         _ => Default::Terminate,
     }
 }
@@ -83,7 +85,9 @@ impl Actions {
 
     /// Puts the default back (`SA_RESETHAND`, forced signals).
     pub fn reset(&self, signal: u32) {
-        if let Some(entry) = Self::index(signal).ok().and_then(|index| self.table.lock().get_mut(index).map(|entry| *entry = SigAction::default())) {
+        if let Some(entry) = Self::index(signal).ok().and_then(|index| {
+            self.table.lock().get_mut(index).map(|entry| *entry = SigAction::default())
+        }) {
             entry
         }
     }

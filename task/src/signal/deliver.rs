@@ -1,15 +1,19 @@
 //! What a task does before it goes back to the guest: exit, stop, restart calls, run handlers.
 
 use core::future::poll_fn;
+use core::sync::atomic::Ordering;
 use core::task::Poll;
 use std::sync::Arc;
 
-use chitin_abi::signal::{SA_NODEFER, SA_RESETHAND, SA_RESTART, SIG_DFL, SIG_IGN, SigAction, SigInfo};
+use chitin_abi::signal::{
+    SA_NODEFER, SA_RESETHAND, SA_RESTART, SIG_DFL, SIG_IGN, SigAction, SigInfo,
+};
 use chitin_abi::{Regs, nr};
 use chitin_mm::platform::GuestThread;
 
 use super::action::{Default, default_action};
 use super::{frame, send};
+use crate::context::Ctx;
 use crate::error::Restart;
 use crate::process::{GroupExit, notify};
 use crate::task::Task;
@@ -25,6 +29,9 @@ pub enum Next {
 
 /// Whether a task has something to do before it may wait or go back to the guest.
 pub fn has_work(task: &Task) -> bool {
+    if !task.interrupt.is_raised() {
+        return false;
+    }
     if exit_status(task).is_some() {
         return true;
     }
@@ -34,20 +41,23 @@ pub fn has_work(task: &Task) -> bool {
     }
     let signals = task.signals.lock();
     let unblocked = signals.mask.complement();
-    !signals.pending.set().intersection(unblocked).is_empty() || !group.pending.set().intersection(unblocked).is_empty()
+    !signals.pending.set().intersection(unblocked).is_empty()
+        || !group.pending.set().intersection(unblocked).is_empty()
 }
 
 /// The wait status that this thread has to exit with, if its process exits or another thread calls `execve`.
 pub fn exit_status(task: &Task) -> Option<i32> {
     match *task.group.exit.lock() {
-        GroupExit::Exiting(status) => Some(status),
-        GroupExit::Exec(survivor) if survivor != task.tid() => Some(0),
-        _ => None,
+        GroupExit::Exiting(status) => return Some(status),
+        GroupExit::Exec(survivor) if survivor != task.tid() => return Some(0),
+        _ => {}
     }
+    i32::try_from(task.exit_alone.load(Ordering::SeqCst)).ok().filter(|status| *status >= 0)
 }
 
 /// Settles everything that stands between a task and the guest.
-pub async fn before_guest(task: &Arc<Task>, thread: &mut Box<dyn GuestThread>, regs: &mut Regs) -> Next {
+pub async fn before_guest(cx: &mut Ctx<'_>) -> Next {
+    let (task, thread, regs) = (cx.task, &mut *cx.thread, &mut *cx.regs);
     loop {
         if let Some(status) = exit_status(task) {
             return Next::Exit(status);
@@ -99,14 +109,21 @@ fn terminate(task: &Arc<Task>, status: i32) {
     send::begin_exit(task, status);
 }
 
-fn handle(task: &Arc<Task>, thread: &mut Box<dyn GuestThread>, regs: &mut Regs, info: &SigInfo, action: &SigAction) {
+fn handle(
+    task: &Arc<Task>,
+    thread: &mut Box<dyn GuestThread>,
+    regs: &mut Regs,
+    info: &SigInfo,
+    action: &SigAction,
+) {
     interrupted_call(task, regs, action);
     let (old_mask, fault) = {
         let mut signals = task.signals.lock();
         let saved = signals.saved_mask.take();
         (saved.unwrap_or(signals.mask), signals.last_fault.take())
     };
-    let built = frame::push(task, thread, regs, &frame::Delivery { info, action, mask: old_mask, fault });
+    let built =
+        frame::push(task, thread, regs, &frame::Delivery { info, action, mask: old_mask, fault });
     if built.is_err() {
         // No room for a frame: Linux forces SIGSEGV, with the default action if it was that signal's handler.
         let segv = chitin_abi::signal::SIGSEGV;
@@ -166,7 +183,7 @@ fn restore_mask(task: &Task) {
 /// Waits until the process is continued or exits.
 async fn stopped(task: &Arc<Task>) {
     poll_fn(|cx| {
-        task.interrupt.set_waker(Some(cx.waker().clone()));
+        task.interrupt.set_waker(Some(cx.waker()));
         let goes_on = exit_status(task).is_some() || task.group.signals.lock().stopped.is_none();
         if goes_on { Poll::Ready(()) } else { Poll::Pending }
     })

@@ -7,7 +7,8 @@
 use std::sync::Arc;
 
 use chitin_abi::signal::{
-    SA_ONSTACK, SA_RESTORER, SIGKILL, SIGSTOP, SS_AUTODISARM, SS_DISABLE, SS_ONSTACK, SigAction, SigInfo, SigSet, StackT,
+    SA_ONSTACK, SA_RESTORER, SIGKILL, SIGSTOP, SS_AUTODISARM, SS_DISABLE, SS_ONSTACK, SigAction,
+    SigInfo, SigSet, StackT,
 };
 use chitin_abi::{Errno, GuestAddr, Regs, Result};
 use chitin_mm::platform::{Fault, GuestThread};
@@ -41,7 +42,12 @@ pub struct Delivery<'a> {
 ///
 /// # Errors
 /// EFAULT when the stack cannot hold it.
-pub fn push(task: &Arc<Task>, thread: &mut Box<dyn GuestThread>, regs: &mut Regs, delivery: &Delivery<'_>) -> Result<()> {
+pub fn push(
+    task: &Arc<Task>,
+    thread: &mut Box<dyn GuestThread>,
+    regs: &mut Regs,
+    delivery: &Delivery<'_>,
+) -> Result<()> {
     if delivery.action.flags & SA_RESTORER == 0 {
         return Err(Errno::EFAULT);
     }
@@ -51,7 +57,9 @@ pub fn push(task: &Arc<Task>, thread: &mut Box<dyn GuestThread>, regs: &mut Regs
     let top = stack_top(regs.rsp, delivery.action, &alt)?;
     let xsave = top.checked_sub(extended.len() as u64 + 4).ok_or(Errno::EFAULT)? & !63;
     let body = (UCONTEXT_SIZE + SIGINFO_SIZE + 8) as u64;
-    let frame = (xsave.checked_sub(body).ok_or(Errno::EFAULT)? & !15).checked_sub(8).ok_or(Errno::EFAULT)?;
+    let frame = (xsave.checked_sub(body).ok_or(Errno::EFAULT)? & !15)
+        .checked_sub(8)
+        .ok_or(Errno::EFAULT)?;
     extended.extend_from_slice(&XSTATE_MAGIC2.to_ne_bytes());
     let fp_pointer = if extended.len() > LEGACY_FP_SIZE { xsave } else { 0 };
 
@@ -92,8 +100,20 @@ pub fn on_alt_stack(rsp: u64, alt: &StackT) -> bool {
     alt.flags & SS_AUTODISARM == 0 && rsp > alt.sp && rsp.wrapping_sub(alt.sp) <= alt.size
 }
 
-fn write_ucontext(bytes: &mut Vec<u8>, regs: &Regs, delivery: &Delivery<'_>, alt: &StackT, fp_pointer: u64) {
-    let fault = delivery.fault.unwrap_or(Fault { signal: 0, code: 0, address: GuestAddr(0), trap: 0, error: 0 });
+fn write_ucontext(
+    bytes: &mut Vec<u8>,
+    regs: &Regs,
+    delivery: &Delivery<'_>,
+    alt: &StackT,
+    fp_pointer: u64,
+) {
+    let fault = delivery.fault.unwrap_or(Fault {
+        signal: 0,
+        code: 0,
+        address: GuestAddr(0),
+        trap: 0,
+        error: 0,
+    });
     let segments = (regs.cs & 0xffff) | ((regs.ss & 0xffff) << 48);
     let alt_flags = if on_alt_stack(regs.rsp, alt) { alt.flags | SS_ONSTACK } else { alt.flags };
     let words = [

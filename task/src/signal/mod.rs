@@ -20,7 +20,7 @@ use chitin_mm::platform::Fault;
 pub use self::action::Actions;
 pub use self::deliver::{Next, before_guest, has_work};
 pub use self::queue::Queue;
-pub use self::send::{force, kill_by_host, send_to_group, send_to_task};
+pub use self::send::{begin_exit, force, kill_by_host, send_to_group, send_to_task};
 use crate::error::Restart;
 
 /// A thread's own signal state.
@@ -49,4 +49,6 @@ pub struct GroupSignals {
     pub pending: Queue,
     /// The signal that stopped it.
     pub stopped: Option<u32>,
+    /// A stop signal has been taken and nothing has taken it back yet.
+    pub stop_pending: bool,
 }

@@ -10,8 +10,8 @@ use chitin_abi::{Errno, Result};
 
 use super::GroupSignals;
 use super::action::{self, NSIG};
-use crate::process::{GroupExit, ThreadGroup};
 use crate::process::notify;
+use crate::process::{GroupExit, ThreadGroup};
 use crate::task::Task;
 
 /// Sends a signal to one thread (`tgkill`).
@@ -58,7 +58,9 @@ pub fn send_to_group(member: &Arc<Task>, info: SigInfo) -> Result<()> {
         let signals = task.signals.lock();
         !signals.mask.contains(signal) || signals.waited.contains(signal)
     });
-    if target.is_some_and(|task| !task.signals.lock().waited.contains(signal)) && group.actions().ignores(signal) {
+    if target.is_some_and(|task| !task.signals.lock().waited.contains(signal))
+        && group.actions().ignores(signal)
+    {
         return Ok(());
     }
     group.signals.lock().pending.push(info, limit)?;

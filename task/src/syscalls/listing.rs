@@ -34,19 +34,31 @@ pub fn by_name(name: &str) -> Option<&'static SyscallInfo> {
 
 /// The call of a number.
 pub fn by_number(number: u64) -> Option<&'static SyscallInfo> {
-    SYSCALLS.binary_search_by_key(&number, |call| call.number).ok().and_then(|index| SYSCALLS.get(index))
+    SYSCALLS
+        .binary_search_by_key(&number, |call| call.number)
+        .ok()
+        .and_then(|index| SYSCALLS.get(index))
 }
 
 /// For people: aligned columns, totals at the end.
 pub fn table_text() -> String {
     let mut text = format!("{:>6}  {:<24} {:<8} {}\n", "NUMBER", "NAME", "SUPPORT", "NOTE");
     for call in SYSCALLS {
-        let line = format!("{:>6}  {:<24} {:<8} {}", call.number, call.name, level(call.support), note(call.support));
+        let line = format!(
+            "{:>6}  {:<24} {:<8} {}",
+            call.number,
+            call.name,
+            level(call.support),
+            note(call.support)
+        );
         text.push_str(line.trim_end());
         text.push('\n');
     }
     let (full, partial, fails) = totals();
-    let _ = writeln!(text, "\n{full} full, {partial} partial, {fails} fail; other numbers fail with ENOSYS");
+    let _ = writeln!(
+        text,
+        "\n{full} full, {partial} partial, {fails} fail; other numbers fail with ENOSYS"
+    );
     text
 }
 
@@ -55,7 +67,8 @@ pub fn table_csv() -> String {
     let mut text = String::from("number,name,support,note\n");
     for call in SYSCALLS {
         let quoted = note(call.support).replace('"', "\"\"");
-        let _ = writeln!(text, "{},{},{},\"{quoted}\"", call.number, call.name, level(call.support));
+        let _ =
+            writeln!(text, "{},{},{},\"{quoted}\"", call.number, call.name, level(call.support));
     }
     text
 }
@@ -93,7 +106,9 @@ mod tests {
 
     #[test]
     fn no_call_has_more_than_six_arguments() {
-        assert!(SYSCALLS.iter().all(|call| call.args.len() <= 6 && call.args.len() == call.names.len()));
+        assert!(
+            SYSCALLS.iter().all(|call| call.args.len() <= 6 && call.args.len() == call.names.len())
+        );
     }
 
     #[test]

@@ -70,8 +70,14 @@ pub async fn traced(cx: &mut Ctx<'_>, number: u64) -> SysResult {
     let kinds = listing::by_number(number).map_or(&[] as &[Print], |call| call.args);
     let before = Printer { memory: cx.memory(), limit }.before(kinds, &registers);
     let result = table::dispatch(cx, number).await;
-    let args = Printer { memory: cx.memory(), limit }.after(kinds, &registers, before, result.as_ref().ok().copied());
-    let name = listing::by_number(number).map_or_else(|| format!("syscall_{number:#x}"), |call| call.name.to_owned());
+    let args = Printer { memory: cx.memory(), limit }.after(
+        kinds,
+        &registers,
+        before,
+        result.as_ref().ok().copied(),
+    );
+    let name = listing::by_number(number)
+        .map_or_else(|| format!("syscall_{number:#x}"), |call| call.name.to_owned());
     let outcome = outcome(number, &result);
     if let Some(strace) = &cx.kernel().strace {
         strace.line(&format!("[pid {tid:5}] {} = {outcome}\n", padded(&format!("{name}({args})"))));
@@ -123,7 +129,9 @@ mod tests {
         assert_eq!(outcome(nr::MMAP, &Ok(0x7000)), "0x7000");
         assert!(outcome(nr::OPEN, &Err(Errno::ENOENT.into())).starts_with("-1 ENOENT ("));
         assert_eq!(outcome(nr::EXIT, &Err(SysError::NoReturn)), "?");
-        assert!(outcome(nr::READ, &Err(SysError::Restart(Restart::Sys))).starts_with("? ERESTARTSYS"));
+        assert!(
+            outcome(nr::READ, &Err(SysError::Restart(Restart::Sys))).starts_with("? ERESTARTSYS")
+        );
     }
 
     #[test]

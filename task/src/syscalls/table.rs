@@ -14,16 +14,20 @@
 use chitin_abi::{Errno, GuestAddr};
 
 use super::args::{
-    AtFlags, BytesIn, BytesOut, Clock, Fd, FdPair, Flags, FromReg, LongFlags, MapFlags, Mode, OpenMode, PathPtr, Print,
-    Protection, Resource, Signal, SignalSet, Strings, Time, Whence,
+    AtFlags, BytesIn, BytesOut, Clock, Fd, FdPair, Flags, FromReg, LongFlags, MapFlags, Mode,
+    OpenMode, PathPtr, Print, Protection, Resource, Signal, SignalSet, Strings, Time, Whence,
 };
 use super::{Support, SyscallInfo};
 use crate::context::Ctx;
 use crate::error::SysResult;
 
 macro_rules! support {
-    (fails $errno:ident) => { Support::Fails(stringify!($errno)) };
-    ($kind:ident $path:path, $support:expr) => { $support };
+    (fails $errno:ident) => {
+        Support::Fails(stringify!($errno))
+    };
+    ($kind:ident $path:path, $support:expr) => {
+        $support
+    };
 }
 
 /// The arm of a handler that never waits; `None` leaves the call to [`waiting_arm`].
@@ -113,7 +117,11 @@ pub async fn call(cx: &mut Ctx<'_>, number: u64) -> SysResult {
     Box::pin(super::strace::traced(cx, number)).await
 }
 
-#[allow(unused_imports, clippy::allow_attributes, reason = "which levels occur changes with the table")]
+#[allow(
+    unused_imports,
+    clippy::allow_attributes,
+    reason = "which levels occur changes with the table"
+)]
 use Support::{Full, Partial};
 
 syscalls! {

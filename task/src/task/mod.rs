@@ -4,29 +4,36 @@
 //! replaced, not changed, when the task stops sharing. Every field says what protects it; the lock order is
 //! drawn in [`crate::kernel`].
 
+mod cpu;
 mod shared;
 
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::sync::Arc;
 
 use chitin_vfs::fdtable::FdTable;
 use parking_lot::{Mutex, RwLock};
 
+pub use self::cpu::CpuMeter;
 pub use self::shared::FsContext;
 use crate::cred::Credentials;
 use crate::interrupt::Interrupt;
 use crate::kernel::Kernel;
+use crate::limits::{SchedParams, SeccompFilters};
 use crate::memory::Mm;
-use crate::namespace::Namespaces;
+use crate::namespace::{Namespaces, Pid, PidNamespace};
 use crate::process::ThreadGroup;
+use crate::scheduler::wait::Completion;
 use crate::signal::TaskSignals;
+use crate::time::RestartBlock;
 
 /// One guest thread.
 pub struct Task {
     /// The kernel that it lives in.
     pub kernel: Arc<Kernel>,
-    /// Thread id; changes only in an `execve` by a thread that is not the leader.
+    /// Thread id as the kernel's tables go by it; changes only in an `execve` by a thread that is not the leader.
     tid: AtomicU32,
+    /// Thread id as namespaces see it.
+    pid: RwLock<Arc<Pid>>,
     /// Its process.
     pub group: Arc<ThreadGroup>,
     /// Address space; `None` once it has exited.
@@ -57,27 +64,30 @@ pub struct Task {
     pub no_new_privs: AtomicBool,
     /// Set once the task has begun to exit.
     pub exiting: AtomicBool,
+    /// The wait status that this thread alone has to exit with; negative for none.
+    pub exit_alone: AtomicI64,
     /// The task sleeps in a system call (state `S` in /proc) or not (`R`).
     pub sleeping: AtomicBool,
     /// Nice value, policy and the like, which the host's scheduler does not see.
-    pub sched: Mutex<crate::limits::SchedParams>,
+    pub sched: Mutex<SchedParams>,
     /// What `restart_syscall(2)` does.
-    pub restart: Mutex<Option<crate::time::RestartBlock>>,
-    /// Signal mask to put back when a handler has been set up (`sigsuspend`, `ppoll`).
-    /// CPU time of the guest thread when last asked: (user, system) nanoseconds.
-    pub cpu_time: Mutex<(u64, u64)>,
+    pub restart: Mutex<Option<RestartBlock>>,
+    /// How much CPU time its guest thread has used.
+    pub cpu: CpuMeter,
+    /// Whether calls are filtered: [`Task::seccomp`] is active.
+    pub filtered: AtomicBool,
     /// Seccomp filters that the guest installed.
-    pub seccomp: RwLock<crate::limits::SeccompFilters>,
+    pub seccomp: RwLock<SeccompFilters>,
     /// Monotonic start time in nanoseconds.
     pub start_time: u64,
     /// Where it waits, for a child of vfork.
-    pub vfork_done: Mutex<Option<Arc<crate::process::VforkDone>>>,
+    pub vfork_done: Mutex<Option<Arc<Completion>>>,
 }
 
 /// What a new task starts with.
 pub struct NewTask {
     /// Thread id.
-    pub tid: u32,
+    pub pid: Arc<Pid>,
     /// Its process.
     pub group: Arc<ThreadGroup>,
     /// Address space.
@@ -102,7 +112,8 @@ impl Task {
         new.mm.attach();
         Arc::new(Self {
             kernel: Arc::clone(kernel),
-            tid: AtomicU32::new(new.tid),
+            tid: AtomicU32::new(new.pid.global()),
+            pid: RwLock::new(new.pid),
             group: new.group,
             mm: RwLock::new(Some(new.mm)),
             fs: RwLock::new(new.fs),
@@ -118,29 +129,61 @@ impl Task {
             parent_death_signal: AtomicU32::new(0),
             no_new_privs: AtomicBool::new(false),
             exiting: AtomicBool::new(false),
+            exit_alone: AtomicI64::new(-1),
             sleeping: AtomicBool::new(false),
             sched: Mutex::default(),
             restart: Mutex::new(None),
-            cpu_time: Mutex::new((0, 0)),
+            cpu: CpuMeter::default(),
+            filtered: AtomicBool::new(false),
             seccomp: RwLock::default(),
             start_time: kernel.clock.monotonic(),
             vfork_done: Mutex::new(None),
         })
     }
 
-    /// Its thread id.
+    /// Its thread id, as the kernel's tables go by it.
     pub fn tid(&self) -> u32 {
         self.tid.load(Ordering::Relaxed)
     }
 
-    /// Takes over the leader's thread id, in an `execve`.
-    pub fn set_tid(&self, tid: u32) {
-        self.tid.store(tid, Ordering::Relaxed);
+    /// Its thread id, as namespaces see it.
+    pub fn pid(&self) -> Arc<Pid> {
+        Arc::clone(&self.pid.read())
     }
 
-    /// Its process id.
+    /// Takes over the leader's thread id, in an `execve`.
+    pub fn set_pid(&self, pid: Arc<Pid>) {
+        self.tid.store(pid.global(), Ordering::Relaxed);
+        let old = core::mem::replace(&mut *self.pid.write(), pid);
+        drop(old);
+    }
+
+    /// Its process id, as the kernel's tables go by it.
     pub fn tgid(&self) -> u32 {
         self.group.tgid
+    }
+
+    /// Its thread id as `gettid(2)` says it.
+    pub fn local_tid(&self) -> u32 {
+        self.pid.read().local()
+    }
+
+    /// Its process id as `getpid(2)` says it.
+    pub fn local_tgid(&self) -> u32 {
+        self.group.pid.local()
+    }
+
+    /// The pid namespace that it is in.
+    pub fn pid_ns(&self) -> Arc<PidNamespace> {
+        match self.group.pid.namespace() {
+            Some(ns) => Arc::clone(ns),
+            None => Arc::clone(&self.namespaces().pid_for_children),
+        }
+    }
+
+    /// Whether it leads its process.
+    pub fn is_leader(&self) -> bool {
+        self.tid() == self.tgid()
     }
 
     /// Its address space; `None` once it has exited.
@@ -187,7 +230,12 @@ impl Task {
 
     /// Becomes someone else.
     pub fn set_cred(&self, cred: Credentials) {
-        *self.cred.write() = Arc::new(cred);
+        let new = Arc::new(cred);
+        let old = core::mem::replace(&mut *self.cred.write(), Arc::clone(&new));
+        if old.ruid != new.ruid && !self.exiting.load(Ordering::Relaxed) {
+            self.kernel.users.remove(old.ruid);
+            self.kernel.users.add(new.ruid);
+        }
     }
 
     /// Its namespaces.
@@ -198,6 +246,19 @@ impl Task {
     /// Moves to other namespaces.
     pub fn set_namespaces(&self, namespaces: Arc<Namespaces>) {
         *self.namespaces.write() = namespaces;
+    }
+
+    /// Replaces the seccomp filters.
+    pub fn set_seccomp(&self, filters: SeccompFilters) {
+        let active = filters.is_active();
+        let old = core::mem::replace(&mut *self.seccomp.write(), filters);
+        self.filtered.store(active, Ordering::Relaxed);
+        drop(old);
+    }
+
+    /// Gives up the seccomp filters, when the task is gone.
+    pub fn seccomp_reset(&self) {
+        self.set_seccomp(SeccompFilters::default());
     }
 
     /// Whether a wait in a system call has to end: a signal is to be delivered, the process stops or dies.

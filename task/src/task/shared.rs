@@ -16,7 +16,11 @@ pub struct FsContext {
 impl FsContext {
     /// A context of its own.
     pub fn new(root: Path, cwd: Path, umask: u32) -> Arc<Self> {
-        Arc::new(Self { root: RwLock::new(root), cwd: RwLock::new(cwd), umask: AtomicU32::new(umask & 0o777) })
+        Arc::new(Self {
+            root: RwLock::new(root),
+            cwd: RwLock::new(cwd),
+            umask: AtomicU32::new(umask & 0o777),
+        })
     }
 
     /// A copy that shares nothing.

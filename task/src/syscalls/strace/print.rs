@@ -25,7 +25,9 @@ impl Printer<'_> {
             .enumerate()
             .map(|(index, kind)| match kind {
                 Print::BytesOut | Print::FdPair => None,
-                Print::BytesIn => Some(self.bytes(GuestAddr(value(index)), value(index.saturating_add(1)))),
+                Print::BytesIn => {
+                    Some(self.bytes(GuestAddr(value(index)), value(index.saturating_add(1))))
+                }
                 Print::Mode if unused_mode(kinds, registers, index) => Some(String::new()),
                 _ => Some(self.argument(*kind, value(index))),
             })
@@ -33,7 +35,13 @@ impl Printer<'_> {
     }
 
     /// The whole list, with what the call wrote if it returned `result`.
-    pub fn after(&self, kinds: &[Print], registers: &[u64; 6], before: Vec<Option<String>>, result: Option<u64>) -> String {
+    pub fn after(
+        &self,
+        kinds: &[Print],
+        registers: &[u64; 6],
+        before: Vec<Option<String>>,
+        result: Option<u64>,
+    ) -> String {
         let mut list = Vec::with_capacity(before.len());
         for (index, text) in before.into_iter().enumerate() {
             let value = registers.get(index).copied().unwrap_or_default();
@@ -69,9 +77,8 @@ impl Printer<'_> {
             Print::Whence => named(value as u32, WHENCE),
             Print::AtFlags => flags(value as u32, AT_FLAGS, "0"),
             Print::Clock => named(value as u32, CLOCKS),
-            Print::Resource => {
-                chitin_abi::names::rlimit_name(value as u32).map_or_else(|| (value as u32).to_string(), str::to_owned)
-            }
+            Print::Resource => chitin_abi::names::rlimit_name(value as u32)
+                .map_or_else(|| (value as u32).to_string(), str::to_owned),
             Print::SignalSet => self.signal_set(value),
             Print::Time => self.time(value),
         }
@@ -105,7 +112,10 @@ impl Printer<'_> {
             match self.memory.read_partial(GuestAddr(at), part) {
                 Ok(done) if done > 0 => {
                     if let Some(end) = part.iter().take(done).position(|byte| *byte == 0) {
-                        return quoted(buffer.get(..filled.saturating_add(end)).unwrap_or_default(), false);
+                        return quoted(
+                            buffer.get(..filled.saturating_add(end)).unwrap_or_default(),
+                            false,
+                        );
                     }
                     filled = filled.saturating_add(done);
                 }
@@ -138,7 +148,10 @@ impl Printer<'_> {
     }
 
     fn fd_pair(&self, addr: u64) -> String {
-        self.word(addr).map_or_else(|| pointer(addr), |word| format!("[{}, {}]", word as i32, (word >> 32) as i32))
+        self.word(addr).map_or_else(
+            || pointer(addr),
+            |word| format!("[{}, {}]", word as i32, (word >> 32) as i32),
+        )
     }
 
     fn time(&self, addr: u64) -> String {
@@ -169,7 +182,9 @@ impl Printer<'_> {
 fn unused_mode(kinds: &[Print], registers: &[u64; 6], index: usize) -> bool {
     let Some(previous) = index.checked_sub(1) else { return false };
     let flags = registers.get(previous).copied().unwrap_or_default() as u32;
-    kinds.get(previous) == Some(&Print::OpenFlags) && flags & O_CREAT == 0 && flags & O_TMPFILE != O_TMPFILE
+    kinds.get(previous) == Some(&Print::OpenFlags)
+        && flags & O_CREAT == 0
+        && flags & O_TMPFILE != O_TMPFILE
 }
 
 fn hex(value: u64) -> String {
@@ -311,8 +326,12 @@ mod tests {
 
     impl GuestMemory for Page {
         fn read_partial(&self, addr: GuestAddr, buffer: &mut [u8]) -> Result<usize> {
-            let start = usize::try_from(addr.0).ok().and_then(|addr| addr.checked_sub(0x1000)).ok_or(Errno::EFAULT)?;
-            let bytes = self.0.get(start..).filter(|bytes| !bytes.is_empty()).ok_or(Errno::EFAULT)?;
+            let start = usize::try_from(addr.0)
+                .ok()
+                .and_then(|addr| addr.checked_sub(0x1000))
+                .ok_or(Errno::EFAULT)?;
+            let bytes =
+                self.0.get(start..).filter(|bytes| !bytes.is_empty()).ok_or(Errno::EFAULT)?;
             let count = bytes.len().min(buffer.len());
             buffer[..count].copy_from_slice(&bytes[..count]);
             Ok(count)
@@ -334,7 +353,12 @@ mod tests {
         let kinds = [Print::Fd, Print::Path, Print::OpenFlags, Print::Mode];
         let at = AT_FDCWD as u64;
         assert_eq!(
-            print(&kinds, [at, 0x1000, u64::from(fs::O_CLOEXEC), 0, 0, 0], b"/etc/passwd\0", Some(3)),
+            print(
+                &kinds,
+                [at, 0x1000, u64::from(fs::O_CLOEXEC), 0, 0, 0],
+                b"/etc/passwd\0",
+                Some(3)
+            ),
             "AT_FDCWD, \"/etc/passwd\", O_RDONLY|O_CLOEXEC"
         );
         let flags = u64::from(fs::O_WRONLY | fs::O_CREAT | fs::O_TRUNC);
@@ -348,7 +372,10 @@ mod tests {
     #[test]
     fn buffers_are_cut_and_escaped() {
         let kinds = [Print::Fd, Print::BytesOut, Print::Unsigned64];
-        assert_eq!(print(&kinds, [0, 0x1000, 100, 0, 0, 0], b"ab\n\"\0c\x1b2more", Some(12)), "0, \"ab\\n\\\"\\0c\\0332\"..., 100");
+        assert_eq!(
+            print(&kinds, [0, 0x1000, 100, 0, 0, 0], b"ab\n\"\0c\x1b2more", Some(12)),
+            "0, \"ab\\n\\\"\\0c\\0332\"..., 100"
+        );
         assert_eq!(print(&kinds, [0, 0x1000, 100, 0, 0, 0], b"", Some(0)), "0, \"\", 100");
         assert_eq!(print(&kinds, [0, 0x1000, 100, 0, 0, 0], b"", None), "0, 0x1000, 100");
     }
@@ -372,6 +399,9 @@ mod tests {
         assert_eq!(print(&[Print::Time], [0x1000, 0, 0, 0, 0, 0], &memory, Some(0)), "{5, 7}");
         let pair = (3u64 | (4 << 32)).to_ne_bytes();
         assert_eq!(print(&[Print::FdPair], [0x1000, 0, 0, 0, 0, 0], &pair, Some(0)), "[3, 4]");
-        assert_eq!(print(&[Print::SignalSet], [0x1000, 0, 0, 0, 0, 0], &2u64.to_ne_bytes(), Some(0)), "[INT]");
+        assert_eq!(
+            print(&[Print::SignalSet], [0x1000, 0, 0, 0, 0, 0], &2u64.to_ne_bytes(), Some(0)),
+            "[INT]"
+        );
     }
 }
