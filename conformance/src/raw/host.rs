@@ -4,7 +4,8 @@ use std::sync::OnceLock;
 
 use chitin_abi::{Errno, Result};
 
-use crate::suite::{Arg, Kernel};
+use super::{handler, mapping};
+use crate::suite::{Arg, Kernel, Mapping};
 
 /// Answers calls by making them.
 #[derive(Clone, Copy, Debug, Default)]
@@ -27,6 +28,11 @@ fn edge() -> u64 {
     })
 }
 
+/// The error of the call just made.
+pub(super) fn last_error() -> Errno {
+    std::io::Error::last_os_error().raw_os_error().map_or(Errno::EIO, Errno::from_raw)
+}
+
 fn register(arg: &mut Arg<'_>) -> u64 {
     match arg {
         Arg::Int(value) => *value,
@@ -40,6 +46,25 @@ fn register(arg: &mut Arg<'_>) -> u64 {
 }
 
 impl Kernel for Host {
+    fn catch(&self, signal: u32, flags: u64) -> Result<()> {
+        handler::catch(signal, flags)
+    }
+
+    fn caught(&self, signal: u32) -> (u32, i32, u64) {
+        handler::caught(signal)
+    }
+
+    fn map(
+        &self,
+        length: usize,
+        rights: u32,
+        flags: u32,
+        fd: i32,
+        offset: u64,
+    ) -> Result<Box<dyn Mapping>> {
+        Ok(Box::new(mapping::Mapped::new(length, rights, flags, fd, offset)?))
+    }
+
     fn call(&self, number: u64, args: &mut [Arg<'_>]) -> Result<u64> {
         let mut registers = [0; 6];
         for (to, arg) in registers.iter_mut().zip(args) {

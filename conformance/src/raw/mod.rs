@@ -1,5 +1,7 @@
 //! The one place where system calls are made with raw pointers.
 
+mod handler;
 mod host;
+mod mapping;
 
 pub use host::Host;

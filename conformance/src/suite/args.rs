@@ -82,8 +82,40 @@ impl<'a> From<&'a std::ffi::CStr> for Arg<'a> {
     }
 }
 
+/// Memory that a test mapped; unmapped when it is dropped.
+pub trait Mapping {
+    /// Its address.
+    fn address(&self) -> u64;
+    /// Reads the byte at an offset.
+    fn get(&self, offset: usize) -> u8;
+    /// Writes the byte at an offset.
+    fn set(&self, offset: usize, value: u8);
+}
+
 /// A kernel that answers system calls.
-pub trait Kernel {
+pub trait Kernel: Sync {
+    /// Makes `handler` calls of this signal counted ([`Kernel::caught`]), with these `SA_…` flags.
+    ///
+    /// # Errors
+    /// What the kernel answers.
+    fn catch(&self, signal: u32, flags: u64) -> Result<()>;
+
+    /// How often the handler of a signal has run, and the `si_code` and `si_value` of its last run.
+    fn caught(&self, signal: u32) -> (u32, i32, u64);
+
+    /// `mmap(2)` at an address of the kernel's choice.
+    ///
+    /// # Errors
+    /// What the kernel answers.
+    fn map(
+        &self,
+        length: usize,
+        rights: u32,
+        flags: u32,
+        fd: i32,
+        offset: u64,
+    ) -> Result<Box<dyn Mapping>>;
+
     /// Makes the call of this number (`chitin_abi::nr`).
     ///
     /// # Errors

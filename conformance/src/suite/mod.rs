@@ -14,7 +14,7 @@ mod processes;
 mod registry;
 mod runner;
 
-pub use args::{Arg, Kernel};
+pub use args::{Arg, Kernel, Mapping};
 pub use calls::{Calls, Fd};
 pub use files::Files;
 pub use processes::{Child, Processes};
