@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use crate::fs_type::FsType;
 
+pub mod host;
 pub mod overlay;
+pub mod pseudo;
 pub mod tmpfs;
 
 /// The types that guests can mount without the rest of a kernel.

@@ -2,9 +2,9 @@
 
 use std::os::fd::BorrowedFd;
 
+use chitin_abi::Result;
 use chitin_abi::fs::makedev;
 use chitin_abi::time::Timespec;
-use chitin_abi::Result;
 use rustix::fs::{AtFlags, Statx, StatxFlags, StatxTimestamp};
 
 use crate::attr::Attr;
@@ -86,7 +86,13 @@ mod tests {
     fn numbers_of_other_devices_differ() {
         let id = HostId { dev: 1, ino: 42 };
         let large = HostId { dev: 1, ino: 1 << 50 };
-        let all = [guest_ino(id, 0), guest_ino(id, 1), guest_ino(id, 2), guest_ino(large, 0), guest_ino(large, 1)];
+        let all = [
+            guest_ino(id, 0),
+            guest_ino(id, 1),
+            guest_ino(id, 2),
+            guest_ino(large, 0),
+            guest_ino(large, 1),
+        ];
         assert_eq!(all[0], 42);
         assert_eq!(all[3], 1 << 50);
         for (index, number) in all.iter().enumerate() {

@@ -30,7 +30,12 @@ fn wanted(dir: &HostInode, new: &NewFile, is_dir: bool) -> Result<(u32, u32, u32
 }
 
 /// Gives a file that was just made its owner and mode, where the host gave it others.
-fn adopt(dir: &HostInode, name: &[u8], stat: Statx, wanted: (u32, u32, u32)) -> Result<Arc<HostInode>> {
+fn adopt(
+    dir: &HostInode,
+    name: &[u8],
+    stat: Statx,
+    wanted: (u32, u32, u32),
+) -> Result<Arc<HostInode>> {
     let (mode, uid, gid) = wanted;
     let inode = dir.child(name, &stat)?;
     let owner_differs = (stat.stx_uid, stat.stx_gid) != (uid, gid);
@@ -42,14 +47,19 @@ fn adopt(dir: &HostInode, name: &[u8], stat: Statx, wanted: (u32, u32, u32)) -> 
         change_mode(&inode, mode)?;
     }
     if owner_differs || mode_differs {
-        inode.touch();
+        inode.changed();
     }
     Ok(inode)
 }
 
 /// Finishes the making of an entry; takes it away again where it cannot be given its owner.
-fn finish(dir: &HostInode, name: &[u8], wanted: (u32, u32, u32), removal: AtFlags) -> Result<Arc<HostInode>> {
-    dir.touch();
+fn finish(
+    dir: &HostInode,
+    name: &[u8],
+    wanted: (u32, u32, u32),
+    removal: AtFlags,
+) -> Result<Arc<HostInode>> {
+    dir.changed();
     let fd = dir.dir_fd()?;
     let stat = statx_at(fd.as_fd(), name, AtFlags::empty())?;
     adopt(dir, name, stat, wanted).inspect_err(|_| {
@@ -81,7 +91,12 @@ pub(super) fn mkdir(dir: &HostInode, name: &[u8], new: &NewFile) -> Result<Arc<H
     finish(dir, name, wanted, AtFlags::REMOVEDIR)
 }
 
-pub(super) fn symlink(dir: &HostInode, name: &[u8], target: &[u8], new: &NewFile) -> Result<Arc<HostInode>> {
+pub(super) fn symlink(
+    dir: &HostInode,
+    name: &[u8],
+    target: &[u8],
+    new: &NewFile,
+) -> Result<Arc<HostInode>> {
     let wanted = wanted(dir, new, false)?;
     let fd = dir.dir_fd()?;
     rustix::fs::symlinkat(target, &*fd, name).map_err(from_host)?;
@@ -92,7 +107,8 @@ pub(super) fn tmpfile(dir: &HostInode, new: &NewFile) -> Result<Arc<HostInode>> 
     let wanted = wanted(dir, new, false)?;
     let fd = dir.dir_fd()?;
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-    let file: OwnedFd = rustix::fs::openat(&*fd, b".", flags, permissions(wanted.0)).map_err(from_host)?;
+    let file: OwnedFd =
+        rustix::fs::openat(&*fd, c".", flags, permissions(wanted.0)).map_err(from_host)?;
     let stat = statx_fd(file.as_fd())?;
     let inode = dir.child(b"", &stat)?;
     let file = CachedFd::new(file);
@@ -114,15 +130,15 @@ pub(super) fn link(dir: &HostInode, name: &[u8], target: &Arc<dyn Inode>) -> Res
         }
         _ => {
             let file = target.live_fd().ok_or(Errno::ENOENT)?;
-            rustix::fs::linkat(&*file, b"", &*to, name, AtFlags::EMPTY_PATH)
+            rustix::fs::linkat(&*file, c"", &*to, name, AtFlags::EMPTY_PATH)
         }
     };
     result.map_err(from_host)?;
     if place.name.is_empty() {
         target.moved_to(Place { parent: dir.this(), name: name.into() });
     }
-    target.touch();
-    dir.touch();
+    target.changed();
+    dir.changed();
     Ok(())
 }
 
@@ -150,9 +166,9 @@ pub(super) fn remove(dir: &HostInode, name: &[u8], flags: AtFlags) -> Result<()>
     let fd = dir.dir_fd()?;
     rustix::fs::unlinkat(&*fd, name, flags).map_err(from_host)?;
     if let Some(victim) = victim {
-        victim.touch();
+        victim.changed();
     }
-    dir.touch();
+    dir.changed();
     Ok(())
 }
 
@@ -175,16 +191,16 @@ pub(super) fn rename(
     rustix::fs::renameat_with(&*from_fd, old_name, &*to_fd, new_name, flags).map_err(from_host)?;
     if let Some(moved) = &moved {
         moved.moved_to(Place { parent: to.this(), name: new_name.into() });
-        moved.touch();
+        moved.changed();
     }
     if let Some(replaced) = &replaced {
         if exchange {
             replaced.moved_to(Place { parent: dir.this(), name: old_name.into() });
         }
-        replaced.touch();
+        replaced.changed();
     }
-    dir.touch();
-    to.touch();
+    dir.changed();
+    to.changed();
     Ok(())
 }
 
@@ -216,7 +232,8 @@ fn change_mode_by_place(inode: &HostInode, mode: Mode) -> Result<()> {
     let dir = place.parent.ok_or(Errno::ENOENT)?.dir_fd()?;
     let mode = nix::sys::stat::Mode::from_bits_truncate(mode.bits());
     let flags = nix::sys::stat::FchmodatFlags::NoFollowSymlink;
-    nix::sys::stat::fchmodat(dir.as_fd(), &*place.name, mode, flags).map_err(|error| Errno::from_raw(error as i32))
+    nix::sys::stat::fchmodat(dir.as_fd(), &*place.name, mode, flags)
+        .map_err(|error| Errno::from_raw(error as i32))
 }
 
 fn change_size(inode: &HostInode, size: u64) -> Result<()> {
@@ -245,8 +262,10 @@ pub(super) fn set_attr(inode: &HostInode, change: &SetAttr) -> Result<()> {
         change_mode(inode, mode)?;
     }
     if change.atime.is_some() || change.mtime.is_some() {
-        let times =
-            Timestamps { last_access: host_time(change.atime), last_modification: host_time(change.mtime) };
+        let times = Timestamps {
+            last_access: host_time(change.atime),
+            last_modification: host_time(change.mtime),
+        };
         inode.with_handle(|fd, name, flags| rustix::fs::utimensat(fd, name, &times, flags))?;
     }
     Ok(())

@@ -70,7 +70,11 @@ impl File for OpenDir {
             let next = entry.next_entry_cookie();
             let ino = match name {
                 b".." if is_root => self.inode.ino,
-                _ => self.inode.fs.table.guest_ino(super::attr::HostId { dev: own.dev, ino: entry.ino() }),
+                _ => self
+                    .inode
+                    .fs
+                    .table
+                    .guest_ino(super::attr::HostId { dev: own.dev, ino: entry.ino() }),
             };
             if !emit(DirEntry { name, ino, kind: kind(entry.file_type()), next }) {
                 return Ok(());
@@ -95,7 +99,8 @@ impl File for OpenDir {
     }
 
     fn sync(&self, data_only: bool) -> Result<()> {
-        let result = if data_only { rustix::fs::fdatasync(&self.fd) } else { rustix::fs::fsync(&self.fd) };
+        let result =
+            if data_only { rustix::fs::fdatasync(&self.fd) } else { rustix::fs::fsync(&self.fd) };
         result.map_err(from_host)
     }
 }

@@ -49,12 +49,19 @@ struct HostRegular {
 }
 
 impl HostRegular {
-    fn read_through(&self, to: &mut dyn Sink, offset: u64, buffer: &mut [MaybeUninit<u8>]) -> Result<usize> {
+    fn read_through(
+        &self,
+        to: &mut dyn Sink,
+        offset: u64,
+        buffer: &mut [MaybeUninit<u8>],
+    ) -> Result<usize> {
         let mut done = 0usize;
         loop {
             let chunk = to.remaining().min(buffer.len());
             let at = offset.saturating_add(done as u64);
-            let Some(room) = buffer.get_mut(..chunk).filter(|room| !room.is_empty()) else { return Ok(done) };
+            let Some(room) = buffer.get_mut(..chunk).filter(|room| !room.is_empty()) else {
+                return Ok(done);
+            };
             let bytes = match rustix::io::pread(self.fd.as_fd(), room, at) {
                 Ok((bytes, _)) => bytes,
                 Err(error) if done == 0 => return Err(from_host(error)),
@@ -77,7 +84,8 @@ impl HostRegular {
             WriteAt::Offset(offset) => offset.saturating_add(done),
             WriteAt::End => 0,
         };
-        let append = if at == WriteAt::End { ReadWriteFlags::APPEND } else { ReadWriteFlags::empty() };
+        let append =
+            if at == WriteAt::End { ReadWriteFlags::APPEND } else { ReadWriteFlags::empty() };
         let flags = self.sync | append;
         if flags.is_empty() {
             return rustix::io::pwrite(self.fd.as_fd(), bytes, offset);
@@ -136,7 +144,7 @@ impl File for HostRegular {
                 done.and_then(|done| Ok((done, statx_fd(self.fd.as_fd())?.stx_size)))
             }
         };
-        self.inode.touch();
+        self.inode.changed();
         result
     }
 
@@ -146,7 +154,9 @@ impl File for HostRegular {
             (SEEK_DATA, Ok(offset)) => host(SeekFrom::Data(offset)),
             (SEEK_HOLE, Ok(offset)) => host(SeekFrom::Hole(offset)),
             (SEEK_DATA | SEEK_HOLE, Err(_)) => Err(Errno::ENXIO),
-            _ => crate::seek::default_seek(position, offset, whence, || Ok(self.inode.attr()?.size)),
+            _ => {
+                crate::seek::default_seek(position, offset, whence, || Ok(self.inode.attr()?.size))
+            }
         }
     }
 
@@ -156,8 +166,9 @@ impl File for HostRegular {
 
     fn allocate(&self, mode: u32, offset: u64, length: u64) -> Result<()> {
         let mode = FallocateFlags::from_bits(mode).ok_or(Errno::EOPNOTSUPP)?;
-        let result = rustix::fs::fallocate(self.fd.as_fd(), mode, offset, length).map_err(from_host);
-        self.inode.touch();
+        let result =
+            rustix::fs::fallocate(self.fd.as_fd(), mode, offset, length).map_err(from_host);
+        self.inode.changed();
         result
     }
 

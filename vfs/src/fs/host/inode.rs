@@ -15,6 +15,7 @@ use super::attr::{self, HostId};
 use super::fd_cache::CachedFd;
 use super::{HostFs, change, dir, file, special, xattr};
 use crate::attr::{Attr, NewFile, SetAttr};
+use crate::env::VfsEnv;
 use crate::file::File;
 use crate::host_errno::from_host;
 use crate::inode::Inode;
@@ -64,7 +65,12 @@ pub(super) struct HostInode {
 }
 
 impl HostInode {
-    fn new(fs: &Arc<HostFs>, super_block: &Arc<SuperBlock>, stat: &Statx, place: Place) -> Arc<Self> {
+    fn new(
+        fs: &Arc<HostFs>,
+        super_block: &Arc<SuperBlock>,
+        stat: &Statx,
+        place: Place,
+    ) -> Arc<Self> {
         let id = attr::id(stat);
         let ino = fs.table.guest_ino(id);
         Arc::new_cyclic(|this| Self {
@@ -151,7 +157,7 @@ impl HostInode {
     }
 
     /// Forgets attributes: something has changed.
-    pub fn touch(&self) {
+    pub fn changed(&self) {
         *self.attr.lock() = None;
     }
 
@@ -166,7 +172,8 @@ impl HostInode {
     pub fn live_fd(&self) -> Option<Arc<CachedFd>> {
         let fds = self.fds.lock();
         let weak = [&fds.path, &fds.read, &fds.write];
-        let found = weak.into_iter().find_map(Weak::upgrade).or_else(|| fds.pinned.first().cloned());
+        let found =
+            weak.into_iter().find_map(Weak::upgrade).or_else(|| fds.pinned.first().cloned());
         drop(fds);
         if let Some(fd) = &found {
             fd.touch();
@@ -279,7 +286,7 @@ impl Inode for HostInode {
     fn set_attr(&self, change: &SetAttr, _now: Timespec) -> Result<()> {
         self.fs.check_writable()?;
         let result = change::set_attr(self, change);
-        self.touch();
+        self.changed();
         result
     }
 
@@ -291,6 +298,10 @@ impl Inode for HostInode {
 
     fn caches_entries(&self) -> bool {
         !self.fs.is_shared()
+    }
+
+    fn is_same(&self, other: &dyn Inode) -> bool {
+        other.as_any().downcast_ref::<Self>().is_some_and(|other| core::ptr::eq(self, other))
     }
 
     fn create(&self, name: &[u8], new: &NewFile) -> Result<Arc<dyn Inode>> {
@@ -328,12 +339,18 @@ impl Inode for HostInode {
         change::remove(self, name, AtFlags::REMOVEDIR)
     }
 
-    fn rename(&self, old_name: &[u8], new_dir: &Arc<dyn Inode>, new_name: &[u8], flags: u32) -> Result<()> {
+    fn rename(
+        &self,
+        old_name: &[u8],
+        new_dir: &Arc<dyn Inode>,
+        new_name: &[u8],
+        flags: u32,
+    ) -> Result<()> {
         self.fs.check_writable()?;
         change::rename(self, old_name, new_dir, new_name, flags)
     }
 
-    fn read_link(&self) -> Result<Vec<u8>> {
+    fn read_link(&self, _env: &VfsEnv) -> Result<Vec<u8>> {
         if self.kind != S_IFLNK {
             return Err(Errno::EINVAL);
         }
@@ -342,12 +359,14 @@ impl Inode for HostInode {
                 return Ok(text.to_vec());
             }
         }
-        let text = self.with_handle(|fd, name, _| rustix::fs::readlinkat(fd, name, Vec::new()))?.into_bytes();
+        let text = self
+            .with_handle(|fd, name, _| rustix::fs::readlinkat(fd, name, Vec::new()))?
+            .into_bytes();
         *self.link.lock() = Some(text.as_slice().into());
         Ok(text)
     }
 
-    fn open(self: Arc<Self>, flags: OpenFlags) -> Result<Arc<dyn File>> {
+    fn open(self: Arc<Self>, flags: OpenFlags, _env: &VfsEnv) -> Result<Arc<dyn File>> {
         match self.kind {
             S_IFREG => file::open(self, flags),
             S_IFDIR => dir::open(&self),

@@ -112,7 +112,10 @@ impl HostFs {
     ///
     /// # Errors
     /// ENOTDIR where it is no directory; those of `statx(2)`.
-    #[expect(clippy::new_ret_no_self, reason = "a file system is used through its super block and root")]
+    #[expect(
+        clippy::new_ret_no_self,
+        reason = "a file system is used through its super block and root"
+    )]
     pub fn new(root: OwnedFd, options: HostOptions) -> Result<(Arc<SuperBlock>, Arc<dyn Inode>)> {
         let stat = attr::statx_fd(root.as_fd())?;
         if attr::mode(&stat) & chitin_abi::fs::S_IFMT != S_IFDIR {

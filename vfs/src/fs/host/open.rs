@@ -24,13 +24,20 @@ pub(super) enum Access {
 /// Longest path that is opened at once.
 const CHUNK: usize = 4000;
 /// Flags of every open: nothing is followed, nothing blocks, no terminal is acquired.
-pub(super) const COMMON: OFlags = OFlags::CLOEXEC.union(OFlags::NOFOLLOW).union(OFlags::NOCTTY).union(OFlags::NONBLOCK);
-const PATH_DIR: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW);
+pub(super) const COMMON: OFlags =
+    OFlags::CLOEXEC.union(OFlags::NOFOLLOW).union(OFlags::NOCTTY).union(OFlags::NONBLOCK);
+const PATH_DIR: OFlags =
+    OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW);
 
 static NO_OPENAT2: AtomicBool = AtomicBool::new(false);
 
 /// Opens a relative path of plain names below a directory, through no link of any kind.
-fn open_once(dir: BorrowedFd<'_>, path: &[u8], flags: OFlags, mode: Mode) -> rustix::io::Result<OwnedFd> {
+fn open_once(
+    dir: BorrowedFd<'_>,
+    path: &[u8],
+    flags: OFlags,
+    mode: Mode,
+) -> rustix::io::Result<OwnedFd> {
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     if !NO_OPENAT2.load(Ordering::Relaxed) {
         match rustix::fs::openat2(dir, path, flags, mode, resolve) {
@@ -38,16 +45,23 @@ fn open_once(dir: BorrowedFd<'_>, path: &[u8], flags: OFlags, mode: Mode) -> rus
             result => return result,
         }
         // EPERM may be the file's own answer: only a second refusal of something harmless condemns the call.
-        match rustix::fs::openat2(dir, b".", PATH_DIR, Mode::empty(), resolve) {
+        match rustix::fs::openat2(dir, c".", PATH_DIR, Mode::empty(), resolve) {
             Ok(_) => return rustix::fs::openat2(dir, path, flags, mode, resolve),
-            Err(rustix::io::Errno::NOSYS | rustix::io::Errno::PERM) => NO_OPENAT2.store(true, Ordering::Relaxed),
+            Err(rustix::io::Errno::NOSYS | rustix::io::Errno::PERM) => {
+                NO_OPENAT2.store(true, Ordering::Relaxed)
+            }
             Err(error) => return Err(error),
         }
     }
     open_by_component(dir, path, flags, mode)
 }
 
-fn open_by_component(dir: BorrowedFd<'_>, path: &[u8], flags: OFlags, mode: Mode) -> rustix::io::Result<OwnedFd> {
+fn open_by_component(
+    dir: BorrowedFd<'_>,
+    path: &[u8],
+    flags: OFlags,
+    mode: Mode,
+) -> rustix::io::Result<OwnedFd> {
     let mut names = path.split(|byte| *byte == b'/').peekable();
     let mut current: Option<OwnedFd> = None;
     while let Some(name) = names.next() {
@@ -61,7 +75,13 @@ fn open_by_component(dir: BorrowedFd<'_>, path: &[u8], flags: OFlags, mode: Mode
 }
 
 /// Opens below a directory; where the process has run out of descriptors, empties the cache and tries again.
-pub(super) fn open_at(fs: &HostFs, dir: BorrowedFd<'_>, path: &[u8], flags: OFlags, mode: Mode) -> Result<OwnedFd> {
+pub(super) fn open_at(
+    fs: &HostFs,
+    dir: BorrowedFd<'_>,
+    path: &[u8],
+    flags: OFlags,
+    mode: Mode,
+) -> Result<OwnedFd> {
     match open_once(dir, path, flags, mode) {
         Err(rustix::io::Errno::MFILE) => {
             fs.fds.clear();
@@ -190,7 +210,9 @@ impl HostInode {
         if self.kind != chitin_abi::fs::S_IFREG {
             return Err(Errno::EOPNOTSUPP);
         }
-        if let Some(fd) = self.live_data_fd(Access::Read).or_else(|| self.live_data_fd(Access::Write)) {
+        if let Some(fd) =
+            self.live_data_fd(Access::Read).or_else(|| self.live_data_fd(Access::Write))
+        {
             return Ok(fd);
         }
         match self.data_fd(Access::Read) {
@@ -203,10 +225,10 @@ impl HostInode {
     pub(super) fn open_dir(&self) -> Result<OwnedFd> {
         let dir = self.dir_fd()?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        match rustix::fs::openat(&*dir, b".", flags, Mode::empty()) {
+        match rustix::fs::openat(&*dir, c".", flags, Mode::empty()) {
             Err(rustix::io::Errno::MFILE) => {
                 self.fs.fds.clear();
-                rustix::fs::openat(&*dir, b".", flags, Mode::empty()).map_err(from_host)
+                rustix::fs::openat(&*dir, c".", flags, Mode::empty()).map_err(from_host)
             }
             result => result.map_err(from_host),
         }

@@ -7,8 +7,8 @@
 use core::mem::MaybeUninit;
 
 use chitin_abi::fs::{
-    XATTR_LIST_MAX, XATTR_NAME_CAPS, XATTR_NAME_POSIX_ACL_ACCESS, XATTR_NAME_POSIX_ACL_DEFAULT, XATTR_SIZE_MAX,
-    XATTR_USER_PREFIX,
+    XATTR_LIST_MAX, XATTR_NAME_CAPS, XATTR_NAME_POSIX_ACL_ACCESS, XATTR_NAME_POSIX_ACL_DEFAULT,
+    XATTR_SIZE_MAX, XATTR_USER_PREFIX,
 };
 use chitin_abi::{Errno, Result};
 use rustix::fs::XattrFlags;
@@ -18,7 +18,8 @@ use crate::host_errno::from_host;
 
 fn passes(name: &[u8]) -> bool {
     let exact = [XATTR_NAME_CAPS, XATTR_NAME_POSIX_ACL_ACCESS, XATTR_NAME_POSIX_ACL_DEFAULT];
-    name.starts_with(XATTR_USER_PREFIX.as_bytes()) || exact.iter().any(|known| known.as_bytes() == name)
+    name.starts_with(XATTR_USER_PREFIX.as_bytes())
+        || exact.iter().any(|known| known.as_bytes() == name)
 }
 
 pub(super) fn get(inode: &HostInode, name: &[u8]) -> Result<Vec<u8>> {
@@ -45,7 +46,7 @@ pub(super) fn set(inode: &HostInode, name: &[u8], value: &[u8], flags: u32) -> R
     let fd = inode.real_fd()?;
     let flags = XattrFlags::from_bits(flags).ok_or(Errno::EINVAL)?;
     rustix::fs::fsetxattr(&*fd, name, value, flags).map_err(from_host)?;
-    inode.touch();
+    inode.changed();
     Ok(())
 }
 
@@ -55,7 +56,7 @@ pub(super) fn remove(inode: &HostInode, name: &[u8]) -> Result<()> {
     }
     let fd = inode.real_fd()?;
     rustix::fs::fremovexattr(&*fd, name).map_err(from_host)?;
-    inode.touch();
+    inode.changed();
     Ok(())
 }
 

@@ -9,6 +9,7 @@ use chitin_abi::poll::PollEvents;
 use chitin_abi::{Errno, Result};
 use parking_lot::Mutex;
 
+use crate::env::VfsEnv;
 use crate::file::{File, WriteAt};
 use crate::io::{Sink, Source};
 use crate::wait::WaitQueue;
@@ -16,15 +17,15 @@ use crate::wait::WaitQueue;
 /// Most bytes that one write hands to a handler; a longer write is short.
 const WRITE_MAX: usize = 64 << 10;
 
-pub(super) type Generate = Arc<dyn Fn(&mut Vec<u8>) -> Result<()> + Send + Sync>;
+pub(super) type Generate = Arc<dyn Fn(&VfsEnv, &mut Vec<u8>) -> Result<()> + Send + Sync>;
 pub(super) type PositionedRead = Arc<dyn Fn(u64, &mut dyn Sink) -> Result<usize> + Send + Sync>;
 pub(super) type Handler = Arc<dyn Fn(&Write<'_>) -> Result<usize> + Send + Sync>;
-pub(super) type CustomOpen = Arc<dyn Fn(OpenFlags) -> Result<Arc<dyn File>> + Send + Sync>;
-type Check = Arc<dyn Fn(OpenFlags) -> Result<()> + Send + Sync>;
+pub(super) type CustomOpen = Arc<dyn Fn(OpenFlags, &VfsEnv) -> Result<Arc<dyn File>> + Send + Sync>;
+type Check = Arc<dyn Fn(OpenFlags, &VfsEnv) -> Result<()> + Send + Sync>;
 type Generation = Arc<dyn Fn() -> u64 + Send + Sync>;
 
 /// What a write brings.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Write<'a> {
     /// The bytes (at most 64 KiB of them at a time).
     pub bytes: &'a [u8],
@@ -32,6 +33,8 @@ pub struct Write<'a> {
     pub offset: u64,
     /// Flags that the file was opened with.
     pub flags: OpenFlags,
+    /// Who opened the file.
+    pub env: &'a VfsEnv,
 }
 
 impl<'a> Write<'a> {
@@ -77,12 +80,17 @@ pub(super) struct FileNode {
 
 impl FileNode {
     /// Opens the file; `strict` trees (sysfs, cgroup) refuse a direction that has no handler with EACCES.
-    pub fn open(self: &Arc<Self>, flags: OpenFlags, strict: bool) -> Result<Arc<dyn File>> {
+    pub fn open(
+        self: &Arc<Self>,
+        flags: OpenFlags,
+        env: &VfsEnv,
+        strict: bool,
+    ) -> Result<Arc<dyn File>> {
         if let Some(check) = &self.check {
-            check(flags)?;
+            check(flags, env)?;
         }
         if let Some(custom) = &self.custom {
-            return custom(flags);
+            return custom(flags, env);
         }
         let unreadable = flags.is_readable() && self.text.is_none() && self.read.is_none();
         let unwritable = flags.is_writable() && self.write.is_none();
@@ -93,6 +101,7 @@ impl FileNode {
         Ok(Arc::new(TextFile {
             node: Arc::clone(self),
             flags,
+            env: env.clone(),
             text: Mutex::new(None),
             seen: AtomicU64::new(seen),
         }))
@@ -103,6 +112,7 @@ impl FileNode {
 pub struct TextFile {
     node: Arc<FileNode>,
     flags: OpenFlags,
+    env: VfsEnv,
     text: Mutex<Option<Arc<[u8]>>>,
     seen: AtomicU64,
 }
@@ -115,7 +125,7 @@ impl TextFile {
             }
         }
         let mut fresh = Vec::new();
-        generate(&mut fresh)?;
+        generate(&self.env, &mut fresh)?;
         let fresh: Arc<[u8]> = fresh.into();
         *self.text.lock() = Some(Arc::clone(&fresh));
         Ok(fresh)
@@ -158,7 +168,7 @@ impl File for TextFile {
             }
         }
         bytes.truncate(count);
-        let done = write(&Write { bytes: &bytes, offset, flags: self.flags })?;
+        let done = write(&Write { bytes: &bytes, offset, flags: self.flags, env: &self.env })?;
         Ok((done, offset.saturating_add(done as u64)))
     }
 

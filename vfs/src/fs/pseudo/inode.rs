@@ -16,6 +16,8 @@ use parking_lot::Mutex;
 use super::dir::{DynamicDir, Listed};
 use super::node::{Kind, Node, Owner};
 use crate::attr::{Attr, NewFile, SetAttr};
+use crate::cred::Cred;
+use crate::env::VfsEnv;
 use crate::file::{DirEntry, File};
 use crate::inode::{Inode, MagicTarget};
 use crate::inode_state::InodeState;
@@ -275,6 +277,17 @@ impl Inode for PseudoInode {
         false
     }
 
+    fn is_same(&self, other: &dyn Inode) -> bool {
+        let other = other.as_any().downcast_ref::<Self>();
+        other.is_some_and(|other| {
+            self.ino == other.ino && self.super_block.dev == other.super_block.dev
+        })
+    }
+
+    fn check_access(&self, mask: u32, cred: &Cred, env: &VfsEnv) -> Option<Result<()>> {
+        self.node.access.as_ref().and_then(|access| access(mask, cred, env))
+    }
+
     fn mkdir(&self, name: &[u8], new: &NewFile) -> Result<Arc<dyn Inode>> {
         self.entries()?.mkdir(name, new.mode & 0o7777, new.uid, new.gid)?;
         Ok(self.child(name)?)
@@ -312,24 +325,24 @@ impl Inode for PseudoInode {
         Ok(())
     }
 
-    fn read_link(&self) -> Result<Vec<u8>> {
+    fn read_link(&self, env: &VfsEnv) -> Result<Vec<u8>> {
         match &self.node.kind {
-            Kind::Link { text, .. } => text(),
+            Kind::Link { text, .. } => text(env),
             _ => Err(Errno::EINVAL),
         }
     }
 
-    fn follow_magic(&self) -> Result<Option<MagicTarget>> {
+    fn follow_magic(&self, env: &VfsEnv) -> Result<Option<MagicTarget>> {
         match &self.node.kind {
-            Kind::Link { target: Some(target), .. } => target().map(Some),
+            Kind::Link { target: Some(target), .. } => target(env).map(Some),
             _ => Ok(None),
         }
     }
 
-    fn open(self: Arc<Self>, flags: OpenFlags) -> Result<Arc<dyn File>> {
+    fn open(self: Arc<Self>, flags: OpenFlags, env: &VfsEnv) -> Result<Arc<dyn File>> {
         match &self.node.kind {
             Kind::Dir(_) => Ok(Arc::new(OpenDir { inode: self })),
-            Kind::File(file) => file.open(flags, self.fs.style.strict_open),
+            Kind::File(file) => file.open(flags, env, self.fs.style.strict_open),
             Kind::Link { .. } => Err(Errno::ELOOP),
             Kind::Device { .. } => Err(Errno::ENXIO),
         }

@@ -9,7 +9,7 @@
 //! let root = Dir::new()
 //!     .with("version", Node::text(0o444, |out| Ok(out.extend_from_slice(b"Linux version 6.12\n"))))
 //!     .with("sys", Node::dir(0o555, Dir::new().with("kernel", Node::dir(0o555, Dir::new()))))
-//!     .with("mounts", Node::symlink(|| Ok(b"self/mounts".to_vec())));
+//!     .with("mounts", Node::symlink(|_| Ok(b"self/mounts".to_vec())));
 //! let (super_block, root) = PseudoFs::mount(Style::proc(), Node::dir(0o555, root));
 //! # assert_eq!(super_block.fs().name(), "proc");
 //! # assert!(root.lookup(b"version").is_ok());

@@ -7,6 +7,8 @@ use chitin_abi::fs::{OpenFlags, S_IFBLK, S_IFCHR, S_IFDIR, S_IFLNK, S_IFMT, S_IF
 
 use super::dir::DynamicDir;
 use super::file::{CustomOpen, FileNode, PositionedRead, Seeking, Write};
+use crate::cred::Cred;
+use crate::env::VfsEnv;
 use crate::file::File;
 use crate::inode::MagicTarget;
 use crate::io::Sink;
@@ -22,8 +24,9 @@ pub enum Owner {
 }
 
 /// Where a magic link leads, asked at every use.
-pub type LinkTarget = Arc<dyn Fn() -> Result<MagicTarget> + Send + Sync>;
-type Text = Arc<dyn Fn() -> Result<Vec<u8>> + Send + Sync>;
+pub type LinkTarget = Arc<dyn Fn(&VfsEnv) -> Result<MagicTarget> + Send + Sync>;
+type Access = Arc<dyn Fn(u32, &Cred, &VfsEnv) -> Option<Result<()>> + Send + Sync>;
+type Text = Arc<dyn Fn(&VfsEnv) -> Result<Vec<u8>> + Send + Sync>;
 
 #[derive(Clone)]
 pub(super) enum Kind {
@@ -40,13 +43,22 @@ pub struct Node {
     pub(super) mode: u32,
     pub(super) live_mode: Option<Arc<dyn Fn() -> u32 + Send + Sync>>,
     pub(super) owner: Owner,
+    pub(super) access: Option<Access>,
     pub(super) ino: Option<u64>,
     pub(super) size: u64,
 }
 
 impl Node {
     fn new(kind: Kind, mode: u32) -> Self {
-        Self { kind, mode, live_mode: None, owner: Owner::Fixed(0, 0), ino: None, size: 0 }
+        Self {
+            kind,
+            mode,
+            live_mode: None,
+            owner: Owner::Fixed(0, 0),
+            access: None,
+            ino: None,
+            size: 0,
+        }
     }
 
     /// A directory.
@@ -64,6 +76,14 @@ impl Node {
     pub fn text(
         permissions: u32,
         generate: impl Fn(&mut Vec<u8>) -> Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        Self::text_for(permissions, move |_, out| generate(out))
+    }
+
+    /// A text file whose contents depend on who opened it.
+    pub fn text_for(
+        permissions: u32,
+        generate: impl Fn(&VfsEnv, &mut Vec<u8>) -> Result<()> + Send + Sync + 'static,
     ) -> Self {
         Self::file(permissions, FileNode { text: Some(Arc::new(generate)), ..FileNode::default() })
     }
@@ -95,22 +115,22 @@ impl Node {
     /// A file that makes its own [`File`] at every open.
     pub fn custom(
         permissions: u32,
-        open: impl Fn(OpenFlags) -> Result<Arc<dyn File>> + Send + Sync + 'static,
+        open: impl Fn(OpenFlags, &VfsEnv) -> Result<Arc<dyn File>> + Send + Sync + 'static,
     ) -> Self {
         let open: CustomOpen = Arc::new(open);
         Self::file(permissions, FileNode { custom: Some(open), ..FileNode::default() })
     }
 
     /// A symbolic link.
-    pub fn symlink(text: impl Fn() -> Result<Vec<u8>> + Send + Sync + 'static) -> Self {
+    pub fn symlink(text: impl Fn(&VfsEnv) -> Result<Vec<u8>> + Send + Sync + 'static) -> Self {
         Self::new(Kind::Link { text: Arc::new(text), target: None }, S_IFLNK | 0o777)
     }
 
     /// A link that is followed to an object, not by its text (`/proc/self/exe`).
     pub fn magic(
         permissions: u32,
-        text: impl Fn() -> Result<Vec<u8>> + Send + Sync + 'static,
-        target: impl Fn() -> Result<MagicTarget> + Send + Sync + 'static,
+        text: impl Fn(&VfsEnv) -> Result<Vec<u8>> + Send + Sync + 'static,
+        target: impl Fn(&VfsEnv) -> Result<MagicTarget> + Send + Sync + 'static,
     ) -> Self {
         let target: LinkTarget = Arc::new(target);
         Self::new(
@@ -151,7 +171,10 @@ impl Node {
     }
 
     /// Checks made at each open, with its flags.
-    pub fn on_open(self, check: impl Fn(OpenFlags) -> Result<()> + Send + Sync + 'static) -> Self {
+    pub fn on_open(
+        self,
+        check: impl Fn(OpenFlags, &VfsEnv) -> Result<()> + Send + Sync + 'static,
+    ) -> Self {
         self.change_file(|file| file.check = Some(Arc::new(check)))
     }
 
@@ -193,7 +216,18 @@ impl Node {
         self
     }
 
-    /// Gives the node an inode number of its own.
+    /// Decides permission checks that the mode bits do not (`/proc/PID/mem`): `None` leaves one to the mode bits.
+    pub fn check_access(
+        mut self,
+        access: impl Fn(u32, &Cred, &VfsEnv) -> Option<Result<()>> + Send + Sync + 'static,
+    ) -> Self {
+        self.access = Some(Arc::new(access));
+        self
+    }
+
+    /// Gives the node an inode number of its own, below 2^40. Where a name comes to stand for another object (a
+    /// process id that is used again), the number must tell them apart: what has the same number is taken for the
+    /// same file.
     pub fn numbered(mut self, ino: u64) -> Self {
         self.ino = Some(ino);
         self

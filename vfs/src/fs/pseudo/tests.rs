@@ -9,17 +9,22 @@ use parking_lot::Mutex;
 
 use super::{Dir, DirSink, DynamicDir, Listed, Node, PseudoFs, Style, TableDir, TableEntry};
 use crate::attr::SetAttr;
+use crate::env::VfsEnv;
 use crate::file::{File, WriteAt};
 use crate::inode::Inode;
 use crate::io::{SliceSource, VecSink};
 use crate::wait::WaitQueue;
+
+fn env() -> VfsEnv {
+    VfsEnv::default()
+}
 
 fn mount(root: Dir) -> Arc<dyn Inode> {
     PseudoFs::mount(Style::proc(), Node::dir(0o555, root)).1
 }
 
 fn open(dir: &Arc<dyn Inode>, name: &str) -> Arc<dyn File> {
-    dir.lookup(name.as_bytes()).unwrap().open(OpenFlags::O_RDWR).unwrap()
+    dir.lookup(name.as_bytes()).unwrap().open(OpenFlags::O_RDWR, &env()).unwrap()
 }
 
 fn read(file: &Arc<dyn File>, offset: u64, count: usize) -> Result<Vec<u8>> {
@@ -118,7 +123,7 @@ fn listing_goes_on_while_entries_come_and_go() {
     let numbers = Arc::new(Mutex::new(vec![1, 5, 9]));
     let root =
         mount(Dir::new().with("fixed", Node::fixed(0o444, "")).and(Numbers(Arc::clone(&numbers))));
-    let dir = Arc::clone(&root).open(OpenFlags::empty()).unwrap();
+    let dir = Arc::clone(&root).open(OpenFlags::empty(), &env()).unwrap();
     let first = names(&dir, 0, 4);
     assert_eq!(
         first.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(),
@@ -138,7 +143,7 @@ fn numbers_are_stable_and_listed() {
     let numbers = Arc::new(Mutex::new(vec![3]));
     let root =
         mount(Dir::new().with("own", Node::fixed(0o444, "").numbered(77)).and(Numbers(numbers)));
-    let dir = Arc::clone(&root).open(OpenFlags::empty()).unwrap();
+    let dir = Arc::clone(&root).open(OpenFlags::empty(), &env()).unwrap();
     let mut listed = Vec::new();
     dir.read_dir(2, &mut |entry| {
         listed.push((entry.ino, entry.kind));
@@ -166,7 +171,7 @@ fn attributes_follow_the_style() {
     assert_eq!(file.set_attr(&change, now), Ok(()));
     let again = sys.lookup(b"f").unwrap().attr().unwrap();
     assert_eq!((again.mode, again.ctime.tv_sec, again.size), (0o100_600, 9, 4096));
-    assert_eq!(file.open(OpenFlags::O_WRONLY).err(), Some(Errno::EACCES));
+    assert_eq!(file.open(OpenFlags::O_WRONLY, &env()).err(), Some(Errno::EACCES));
 }
 
 #[test]
@@ -182,7 +187,7 @@ fn tables_make_only_what_is_asked_for() {
     );
     let table = root.lookup(b"t").unwrap();
     assert_eq!(read(&open(&table, "id"), 0, 9).unwrap(), b"8");
-    let dir = table.open(OpenFlags::empty()).unwrap();
+    let dir = table.open(OpenFlags::empty(), &env()).unwrap();
     assert_eq!(names(&dir, 3, 9), [("never".to_owned(), 4)]);
     assert_eq!(root.lookup(b"gone").unwrap().lookup(b"id").err(), Some(Errno::ENOENT));
     assert_eq!(root.attr().unwrap().nlink, 4);
@@ -204,12 +209,12 @@ fn poll_reports_each_change_once() {
 
 #[test]
 fn only_the_kernel_makes_files() {
-    let root = mount(Dir::new().with("l", Node::symlink(|| Ok(b"x".to_vec()))));
+    let root = mount(Dir::new().with("l", Node::symlink(|_| Ok(b"x".to_vec()))));
     let new = crate::attr::NewFile { mode: 0o100_644, uid: 0, gid: 0, rdev: 0 };
     assert_eq!(root.create(b"a", &new).err(), Some(Errno::EPERM));
     assert_eq!(root.mkdir(b"a", &new).err(), Some(Errno::EPERM));
     assert_eq!(root.unlink(b"l").err(), Some(Errno::EPERM));
-    assert_eq!(root.lookup(b"l").unwrap().read_link().unwrap(), b"x");
-    assert_eq!(root.read_link().err(), Some(Errno::EINVAL));
+    assert_eq!(root.lookup(b"l").unwrap().read_link(&env()).unwrap(), b"x");
+    assert_eq!(root.read_link(&env()).err(), Some(Errno::EINVAL));
     assert_eq!(root.lookup(b"l").unwrap().lookup(b"y").err(), Some(Errno::ENOTDIR));
 }

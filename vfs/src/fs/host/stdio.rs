@@ -1,0 +1,1 @@
+//! Standard descriptors of the host as files of the guest.
