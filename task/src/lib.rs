@@ -8,6 +8,7 @@ pub mod error;
 pub mod interrupt;
 pub mod kernel;
 pub mod limits;
+pub mod loader;
 pub mod memory;
 pub mod namespace;
 pub mod process;

@@ -2,15 +2,18 @@
 //!
 //! Lock order: `ops` (held across the host's operation, so that plans reach the host in the order in which
 //! they were made) before `space` (never held across a wait).
+//!
+//! Costs of an update: two uncontended locks and one round trip to the host; none where the plan is empty.
 
 use core::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
 
 use async_lock::Mutex as AsyncMutex;
-use chitin_abi::{GuestAddr, Result};
+use chitin_abi::{Errno, GuestAddr, Result};
 use chitin_mm::GuestMemory;
 use chitin_mm::platform::{AddressSpace, host_failure};
-use chitin_mm::space::{Plan, Planned, Space};
+use chitin_mm::space::{Plan, Planned, Released, Space, SpaceLimits, Undo};
+use chitin_vfs::file::OpenFile;
 use chitin_vfs::path::Path;
 use parking_lot::{Mutex, RwLock};
 
@@ -19,6 +22,8 @@ use parking_lot::{Mutex, RwLock};
 pub struct Image {
     /// The executable.
     pub exe: Option<Path>,
+    /// The executable, kept open so that it cannot be written (`ETXTBSY`).
+    pub exe_file: Option<Arc<OpenFile>>,
     /// `/proc/pid/cmdline`: start and end.
     pub args: (u64, u64),
     /// `/proc/pid/environ`: start and end.
@@ -67,16 +72,24 @@ impl Mm {
         self.host.memory()
     }
 
+    /// A number that no other living address space has: private futexes go by it.
+    pub fn id(&self) -> u64 {
+        core::ptr::from_ref(self).addr() as u64
+    }
+
     /// A task begins to use it.
     pub fn attach(&self) {
         self.users.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// A task is done with it; the last one ends the platform's side. True for the last.
+    /// A task is done with it; the last one ends the platform's side and gives up the mappings. True for the
+    /// last.
     pub fn detach(&self) -> bool {
         let last = self.users.fetch_sub(1, Ordering::SeqCst) == 1;
         if last {
             self.host.kill();
+            let released = self.space.lock().clear();
+            drop(released);
         }
         last
     }
@@ -86,34 +99,78 @@ impl Mm {
         self.users.load(Ordering::SeqCst)
     }
 
-    /// Plans under the locks and has the host carry it out. What the plan released is dropped without a lock.
+    /// Says what the following calls are held to.
+    pub fn set_limits(&self, limits: SpaceLimits) {
+        self.space.lock().set_limits(limits);
+    }
+
+    /// Plans under the locks and has the host carry it out.
     ///
     /// # Errors
     /// What `plan` returns; ENOMEM and the like when the host cannot.
     pub async fn update<T>(&self, plan: impl FnOnce(&mut Space) -> Planned<T>) -> Result<T> {
-        let _ordered = self.ops.lock().await;
-        let (result, plan) = plan(&mut self.space.lock());
-        self.carry_out(plan).await.and(result)
-    }
-
-    async fn carry_out(&self, plan: Plan) -> Result<()> {
-        let Plan { ops, optional, released, undo, exact_errors } = plan;
-        let result = if ops.is_empty() { Ok(()) } else { self.host.apply(ops).await };
-        let result = result.map_err(|errno| if exact_errors { errno } else { host_failure(errno) });
-        let mut clean_up = optional;
-        if result.is_err()
-            && let Some(undo) = undo
-        {
-            let undone = self.space.lock().undo(undo);
-            clean_up.extend(undone.optional);
-            drop(undone.released);
-        }
-        for op in clean_up {
-            // What failed here costs nothing but memory.
-            let _ = self.host.apply(vec![op]).await;
-        }
+        let ordered = self.ops.lock().await;
+        let (result, released) = self.update_ordered(plan).await;
+        drop(ordered);
         drop(released);
         result
+    }
+
+    /// The same for a caller that holds `ops`. What is returned besides the result is to be dropped outside of
+    /// locks.
+    pub async fn update_ordered<T>(
+        &self,
+        plan: impl FnOnce(&mut Space) -> Planned<T>,
+    ) -> (Result<T>, (Released, Option<Undo>)) {
+        let (mut result, plan) = {
+            let mut space = self.space.lock();
+            plan(&mut space)
+        };
+        let Plan { ops, optional, mut released, mut undo, exact_errors } = plan;
+        if !ops.is_empty()
+            && let Err(errno) = self.host.apply(ops).await
+        {
+            result = Err(if exact_errors { errno } else { host_failure(errno) });
+            if let Some(undo) = undo.take() {
+                let plan = self.space.lock().undo(undo);
+                self.try_each(plan.optional).await;
+                released.append(plan.released);
+            }
+            return (result, (released, undo));
+        }
+        self.try_each(optional).await;
+        (result, (released, undo))
+    }
+
+    /// Operations whose failure does not matter, each for itself.
+    async fn try_each(&self, ops: Vec<chitin_mm::HostOp>) {
+        for op in ops {
+            // Advice that the host does not take is no loss to the guest.
+            let _ = self.host.apply(vec![op]).await;
+        }
+    }
+
+    /// A copy for a child: the host's memory copied on write, and the bookkeeping.
+    ///
+    /// # Errors
+    /// ENOMEM, EAGAIN.
+    pub async fn fork(&self) -> Result<Arc<Self>> {
+        let _ordered = self.ops.lock().await;
+        let host = self.host.fork().await.map_err(host_failure)?;
+        let space = self.space.lock().fork();
+        Ok(Self::new(space, host, self.image.read().clone()))
+    }
+
+    /// Whether a fault at `addr` was a stack that wanted to grow, and has grown: the guest tries again.
+    pub async fn settle_fault(&self, addr: GuestAddr, limits: SpaceLimits) -> bool {
+        if self.space.lock().lookup(addr.0).is_some() {
+            return false;
+        }
+        let grown = self.update(|space| {
+            space.set_limits(limits);
+            space.grow_stack(addr.0)
+        });
+        grown.await.is_ok()
     }
 
     /// Reads a 32-bit word.
@@ -124,5 +181,22 @@ impl Mm {
         let mut bytes = [0; 4];
         self.memory().read(addr, &mut bytes)?;
         Ok(u32::from_ne_bytes(bytes))
+    }
+
+    /// Changes a 32-bit word atomically; returns what it was.
+    ///
+    /// # Errors
+    /// EFAULT.
+    pub fn update_u32(&self, addr: GuestAddr, change: impl Fn(u32) -> u32) -> Result<u32> {
+        let mut old = self.read_u32(addr)?;
+        // A guest that keeps changing the word only keeps itself busy, but not for ever.
+        for _ in 0..64 {
+            let seen = self.memory().compare_exchange_u32(addr, old, change(old))?;
+            if seen == old {
+                return Ok(old);
+            }
+            old = seen;
+        }
+        Err(Errno::EAGAIN)
     }
 }

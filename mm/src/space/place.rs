@@ -69,6 +69,37 @@ impl Space {
         base & !(align.max(PAGE_SIZE).wrapping_sub(1))
     }
 
+    /// Where a stack of `len` bytes ends: at the top if there is room.
+    ///
+    /// # Errors
+    /// ENOMEM.
+    pub fn choose_stack(&mut self, len: u64) -> Result<u64> {
+        let top = self.choose_stack_top();
+        let start = top.saturating_sub(len);
+        if start >= self.config.min_address && self.tree.is_free(start, top) {
+            return Ok(top);
+        }
+        Ok(self.find_place(0, len, MapFlags::empty())?.saturating_add(len))
+    }
+
+    /// Whether nothing is mapped in the range, which lies inside what the guest may map.
+    pub fn is_free(&self, start: u64, len: u64) -> bool {
+        let (min, max) = self.bounds();
+        let end = start.checked_add(len).filter(|end| *end <= max);
+        start >= min && end.is_some_and(|end| self.tree.is_free(start, end))
+    }
+
+    /// A free place for `len` bytes whose address is a multiple of `align`, where mappings go.
+    ///
+    /// # Errors
+    /// ENOMEM.
+    pub fn choose_place(&mut self, len: u64, align: u64) -> Result<u64> {
+        let slack = align.max(PAGE_SIZE).saturating_sub(PAGE_SIZE);
+        let room = len.checked_add(slack).ok_or(Errno::ENOMEM)?;
+        let place = self.find_place(0, room, MapFlags::empty())?;
+        Ok(place.saturating_add(slack) & !slack)
+    }
+
     /// A free place for `len` bytes, at `hint` if that is free.
     pub(super) fn find_place(&mut self, hint: u64, len: u64, flags: MapFlags) -> Result<u64> {
         let (min, max) = self.bounds();

@@ -33,6 +33,11 @@ impl Released {
         self.0.extend(vmas);
     }
 
+    /// Adds what another plan released.
+    pub fn append(&mut self, other: Self) {
+        self.0.extend(other.0);
+    }
+
     /// Whether there is nothing to drop.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
