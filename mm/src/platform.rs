@@ -123,8 +123,9 @@ pub struct ThreadState {
     pub extended: Vec<u8>,
 }
 
-/// One guest thread. Dropping it ends the host's thread.
-pub trait GuestThread: Send {
+/// One guest thread. Dropping it ends the host's thread. It is `Sync` so that what borrows it can wait on another
+/// worker than it began on.
+pub trait GuestThread: Send + Sync {
     /// Lets the guest run on with these registers. Must not be called while it runs.
     ///
     /// # Errors

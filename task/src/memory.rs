@@ -5,7 +5,7 @@
 //!
 //! Costs of an update: two uncontended locks and one round trip to the host; none where the plan is empty.
 
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 use std::sync::Arc;
 
 use async_lock::Mutex as AsyncMutex;
@@ -46,6 +46,8 @@ pub struct Mm {
     pub ops: AsyncMutex<()>,
     /// What runs in it.
     pub image: RwLock<Image>,
+    /// `membarrier(2)` commands that the process has registered for.
+    pub barriers: AtomicI32,
     host: Arc<dyn AddressSpace>,
     users: AtomicUsize,
 }
@@ -57,6 +59,7 @@ impl Mm {
             space: Mutex::new(space),
             ops: AsyncMutex::new(()),
             image: RwLock::new(image),
+            barriers: AtomicI32::new(0),
             host,
             users: AtomicUsize::new(0),
         })

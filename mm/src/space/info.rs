@@ -160,6 +160,11 @@ impl Space {
         Ok(object_of(vma).map(|(id, offset)| (id, offset.wrapping_add(distance))))
     }
 
+    /// Whether something is mapped at every byte of the range.
+    pub fn is_mapped(&self, addr: u64, len: u64) -> bool {
+        addr.checked_add(len).is_some_and(|end| self.tree.covers(addr, end))
+    }
+
     /// Whether every byte of the range may be read, or written. Stack that has not grown yet counts.
     pub fn permits(&self, addr: u64, len: u64, write: bool) -> bool {
         let Some(end) = addr.checked_add(len).filter(|end| *end <= self.config.max_address) else {

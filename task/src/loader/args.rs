@@ -40,17 +40,22 @@ impl ArgBudget {
 ///
 /// # Errors
 /// EFAULT, E2BIG.
-pub fn read_strings(memory: &dyn GuestMemory, array: GuestAddr, budget: &mut ArgBudget) -> Result<Vec<Vec<u8>>> {
+pub fn read_strings(
+    memory: &dyn GuestMemory,
+    array: GuestAddr,
+    budget: &mut ArgBudget,
+) -> Result<Vec<Vec<u8>>> {
     let mut strings = Vec::new();
     if array.is_null() {
         return Ok(strings);
     }
     let mut pointers = PointerArray { memory, next: array, buffer: [0; 256], filled: 0, used: 0 };
     while let Some(pointer) = pointers.next()? {
-        let string = read_cstring(memory, pointer, MAX_ARG_STRLEN).map_err(|errno| match errno {
-            Errno::ENAMETOOLONG => Errno::E2BIG,
-            other => other,
-        })?;
+        let string =
+            read_cstring(memory, pointer, MAX_ARG_STRLEN).map_err(|errno| match errno {
+                Errno::ENAMETOOLONG => Errno::E2BIG,
+                other => other,
+            })?;
         budget.take(&string)?;
         strings.push(string);
     }

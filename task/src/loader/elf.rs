@@ -134,7 +134,11 @@ pub fn parse_header(bytes: &[u8]) -> Result<Header> {
         table_offset: header.program_headers,
         table_count: header.program_header_count,
     };
-    if ours && parsed.table_size() <= MAX_PROGRAM_HEADERS { Ok(parsed) } else { Err(Errno::ENOEXEC) }
+    if ours && parsed.table_size() <= MAX_PROGRAM_HEADERS {
+        Ok(parsed)
+    } else {
+        Err(Errno::ENOEXEC)
+    }
 }
 
 /// Decodes the program headers.
@@ -167,7 +171,8 @@ pub fn parse_layout(header: &Header, table: &[u8]) -> Result<Layout> {
 fn add_segment(layout: &mut Layout, header: &Header, entry: &Elf64ProgramHeader) -> Result<()> {
     // A page of the file must be able to be a page of memory.
     let congruent = entry.offset % PAGE_SIZE == entry.address % PAGE_SIZE;
-    let in_file = entry.offset.checked_add(entry.file_size).is_some_and(|end| end <= i64::MAX as u64);
+    let in_file =
+        entry.offset.checked_add(entry.file_size).is_some_and(|end| end <= i64::MAX as u64);
     if entry.file_size > entry.memory_size || !in_file || (entry.file_size > 0 && !congruent) {
         return Err(Errno::ENOEXEC);
     }
@@ -186,7 +191,10 @@ fn add_segment(layout: &mut Layout, header: &Header, entry: &Elf64ProgramHeader)
     };
     let end = segment.page_end().ok_or(Errno::ENOEXEC)?;
     layout.range = (layout.range.0.min(page_floor(entry.address)), layout.range.1.max(end));
-    let table = header.table_offset.checked_sub(entry.offset).filter(|distance| *distance < entry.file_size);
+    let table = header
+        .table_offset
+        .checked_sub(entry.offset)
+        .filter(|distance| *distance < entry.file_size);
     if let Some(distance) = table {
         layout.table_address = entry.address.wrapping_add(distance);
     }
@@ -207,7 +215,9 @@ mod tests {
     use super::*;
 
     fn header_bytes() -> Vec<u8> {
-        std::fs::read("/proc/self/exe").map(|bytes| bytes.get(..4096).unwrap_or(&bytes).to_vec()).unwrap_or_default()
+        std::fs::read("/proc/self/exe")
+            .map(|bytes| bytes.get(..4096).unwrap_or(&bytes).to_vec())
+            .unwrap_or_default()
     }
 
     #[test]
@@ -215,7 +225,8 @@ mod tests {
         let bytes = header_bytes();
         let header = parse_header(&bytes).expect("the test program is a program");
         let start = header.table_offset as usize;
-        let layout = parse_layout(&header, &bytes[start..start + header.table_size()]).expect("with segments");
+        let layout = parse_layout(&header, &bytes[start..start + header.table_size()])
+            .expect("with segments");
         assert!(layout.segments.len() >= 2);
         assert!(layout.segments.iter().any(|segment| segment.prot.contains(ProtFlags::PROT_EXEC)));
         assert_ne!(layout.table_address, 0);

@@ -180,7 +180,12 @@ fn map_program(program: &Program, builder: &mut Builder) -> Result<ProgramFacts>
         address => address.wrapping_add(bias),
     };
     let table_count = u64::from(elf.header.table_count);
-    Ok(ProgramFacts { stack: Facts { table_address, table_count, entry, interpreter_base }, start, code, data })
+    Ok(ProgramFacts {
+        stack: Facts { table_address, table_count, entry, interpreter_base },
+        start,
+        code,
+        data,
+    })
 }
 
 /// Returns the entry point and the base.

@@ -67,7 +67,10 @@ mod tests {
     use super::*;
 
     fn script(interpreter: &[u8], argument: Option<&[u8]>) -> Result<Option<Script>> {
-        Ok(Some(Script { interpreter: interpreter.to_vec(), argument: argument.map(<[u8]>::to_vec) }))
+        Ok(Some(Script {
+            interpreter: interpreter.to_vec(),
+            argument: argument.map(<[u8]>::to_vec),
+        }))
     }
 
     #[test]

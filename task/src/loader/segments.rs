@@ -44,7 +44,13 @@ impl Builder {
     }
 
     /// Maps anonymous memory at a fixed place.
-    pub(super) fn map_anonymous(&mut self, addr: u64, len: u64, prot: ProtFlags, flags: MapFlags) -> Result<u64> {
+    pub(super) fn map_anonymous(
+        &mut self,
+        addr: u64,
+        len: u64,
+        prot: ProtFlags,
+        flags: MapFlags,
+    ) -> Result<u64> {
         let flags = flags | MapFlags::MAP_PRIVATE | MapFlags::MAP_ANONYMOUS | MapFlags::MAP_FIXED;
         self.map(MapRequest { addr, len, prot, flags, source: MapSource::Anonymous })
     }
@@ -62,7 +68,13 @@ impl Builder {
         Ok(())
     }
 
-    fn map_segment(&mut self, file: &OpenFile, index: usize, segment: &Segment, bias: u64) -> Result<()> {
+    fn map_segment(
+        &mut self,
+        file: &OpenFile,
+        index: usize,
+        segment: &Segment,
+        bias: u64,
+    ) -> Result<()> {
         let address = segment.address.checked_add(bias).ok_or(Errno::ENOMEM)?;
         let start = page_floor(address);
         let file_end = address.checked_add(segment.file_size).ok_or(Errno::ENOMEM)?;
@@ -78,7 +90,12 @@ impl Builder {
         }
         let bss_start = if segment.file_size > 0 { file_pages } else { start };
         if memory_pages > bss_start {
-            self.map_anonymous(bss_start, memory_pages - bss_start, segment.prot, MapFlags::empty())?;
+            self.map_anonymous(
+                bss_start,
+                memory_pages - bss_start,
+                segment.prot,
+                MapFlags::empty(),
+            )?;
         }
         Ok(())
     }
@@ -106,8 +123,14 @@ impl Builder {
             Err(errno) => return Err(errno),
         };
         let host = mapped.host_file(offset, len, false)?;
-        let source =
-            MapSource::File { file: mapped, offset, host, readable: true, writable: false, noexec: false };
+        let source = MapSource::File {
+            file: mapped,
+            offset,
+            host,
+            readable: true,
+            writable: false,
+            noexec: false,
+        };
         let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_FIXED;
         self.map(MapRequest { addr, len, prot, flags, source }).map(drop)
     }
@@ -140,7 +163,13 @@ pub(super) fn fill(fill: &Fill, files: &[&OpenFile], memory: &dyn GuestMemory) -
     Ok(())
 }
 
-fn copy_in(file: &OpenFile, offset: u64, addr: u64, len: u64, memory: &dyn GuestMemory) -> Result<()> {
+fn copy_in(
+    file: &OpenFile,
+    offset: u64,
+    addr: u64,
+    len: u64,
+    memory: &dyn GuestMemory,
+) -> Result<()> {
     let mut done = 0;
     while done < len {
         let count = (len - done).min(COPY_CHUNK) as usize;

@@ -1,8 +1,9 @@
 //! The initial stack: strings, random bytes, pointers, auxiliary vector, as Linux lays them out.
 
 use chitin_abi::auxv::{
-    AT_BASE, AT_CLKTCK, AT_EGID, AT_ENTRY, AT_EUID, AT_EXECFN, AT_FLAGS, AT_GID, AT_HWCAP, AT_HWCAP2, AT_MINSIGSTKSZ,
-    AT_NULL, AT_PAGESZ, AT_PHDR, AT_PHENT, AT_PHNUM, AT_PLATFORM, AT_RANDOM, AT_SECURE, AT_SYSINFO_EHDR, AT_UID,
+    AT_BASE, AT_CLKTCK, AT_EGID, AT_ENTRY, AT_EUID, AT_EXECFN, AT_FLAGS, AT_GID, AT_HWCAP,
+    AT_HWCAP2, AT_MINSIGSTKSZ, AT_NULL, AT_PAGESZ, AT_PHDR, AT_PHENT, AT_PHNUM, AT_PLATFORM,
+    AT_RANDOM, AT_SECURE, AT_SYSINFO_EHDR, AT_UID,
 };
 use chitin_abi::{Errno, PAGE_SIZE, Result};
 use chitin_mm::platform::Capabilities;
@@ -48,7 +49,11 @@ pub(super) struct Contents<'a> {
 /// Bytes that strings and vectors take at most.
 pub(super) fn size(contents: &Contents<'_>) -> u64 {
     let strings = |list: &[Vec<u8>]| list.iter().map(|text| text.len() as u64 + 1 + 8).sum::<u64>();
-    strings(contents.args) + strings(contents.env) + contents.filename.len() as u64 + contents.gap + PAGE_SIZE
+    strings(contents.args)
+        + strings(contents.env)
+        + contents.filename.len() as u64
+        + contents.gap
+        + PAGE_SIZE
 }
 
 /// Lays the stack out below `top`.
@@ -102,7 +107,11 @@ pub(super) fn build(top: u64, contents: &Contents<'_>) -> Result<Stack> {
         bytes,
         args: (strings_start, at(env_start)),
         env: (at(env_start), at(filename_offset)),
-        auxv: auxv.iter().flat_map(|(key, value)| [*key, *value]).flat_map(u64::to_ne_bytes).collect(),
+        auxv: auxv
+            .iter()
+            .flat_map(|(key, value)| [*key, *value])
+            .flat_map(u64::to_ne_bytes)
+            .collect(),
     })
 }
 

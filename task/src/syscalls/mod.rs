@@ -8,6 +8,8 @@
 
 pub mod args;
 pub mod listing;
+pub mod memory;
+pub mod scatter;
 pub mod strace;
 pub mod table;
 mod unsupported;

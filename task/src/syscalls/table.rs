@@ -17,7 +17,7 @@ use super::args::{
     AtFlags, BytesIn, BytesOut, Clock, Fd, FdPair, Flags, FromReg, LongFlags, MapFlags, Mode,
     OpenMode, PathPtr, Print, Protection, Resource, Signal, SignalSet, Strings, Time, Whence,
 };
-use super::{Support, SyscallInfo};
+use super::{Support, SyscallInfo, memory};
 use crate::context::Ctx;
 use crate::error::SysResult;
 
@@ -134,10 +134,10 @@ syscalls! {
     6 lstat(pathname: PathPtr, statbuf: GuestAddr) => fails ENOSYS;
     7 poll(fds: GuestAddr, nfds: u32, timeout: i32) => fails ENOSYS;
     8 lseek(fd: Fd, offset: i64, whence: Whence) => fails ENOSYS;
-    9 mmap(addr: GuestAddr, length: u64, prot: Protection, flags: MapFlags, fd: Fd, offset: u64) => fails ENOSYS;
-    10 mprotect(addr: GuestAddr, length: u64, prot: Protection) => fails ENOSYS;
-    11 munmap(addr: GuestAddr, length: u64) => fails ENOSYS;
-    12 brk(addr: GuestAddr) => fails ENOSYS;
+    9 mmap(addr: GuestAddr, length: u64, prot: Protection, flags: MapFlags, fd: Fd, offset: u64) => async memory::mmap, Full;
+    10 mprotect(addr: GuestAddr, length: u64, prot: Protection) => async memory::mprotect, Full;
+    11 munmap(addr: GuestAddr, length: u64) => async memory::munmap, Full;
+    12 brk(addr: GuestAddr) => async memory::brk, Full;
     13 rt_sigaction(signum: Signal, act: GuestAddr, oldact: GuestAddr, sigsetsize: usize) => fails ENOSYS;
     14 rt_sigprocmask(how: i32, set: SignalSet, oldset: SignalSet, sigsetsize: usize) => fails ENOSYS;
     15 rt_sigreturn() => fails ENOSYS;
@@ -150,10 +150,10 @@ syscalls! {
     22 pipe(pipefd: FdPair) => fails ENOSYS;
     23 select(nfds: i32, readfds: GuestAddr, writefds: GuestAddr, exceptfds: GuestAddr, timeout: Time) => fails ENOSYS;
     24 sched_yield() => fails ENOSYS;
-    25 mremap(addr: GuestAddr, old_size: u64, new_size: u64, flags: Flags, new_addr: GuestAddr) => fails ENOSYS;
-    26 msync(addr: GuestAddr, length: u64, flags: Flags) => fails ENOSYS;
-    27 mincore(addr: GuestAddr, length: u64, vec: GuestAddr) => fails ENOSYS;
-    28 madvise(addr: GuestAddr, length: u64, advice: i32) => fails ENOSYS;
+    25 mremap(addr: GuestAddr, old_size: u64, new_size: u64, flags: Flags, new_addr: GuestAddr) => async memory::mremap, Full;
+    26 msync(addr: GuestAddr, length: u64, flags: Flags) => async memory::msync, Full;
+    27 mincore(addr: GuestAddr, length: u64, vec: GuestAddr) => sync memory::mincore, Partial("every mapped page is said to be present");
+    28 madvise(addr: GuestAddr, length: u64, advice: i32) => async memory::madvise, Full;
     29 shmget(key: i32, size: u64, shmflg: Flags) => fails ENOSYS;
     30 shmat(shmid: i32, shmaddr: GuestAddr, shmflg: Flags) => fails ENOSYS;
     31 shmctl(shmid: i32, op: i32, buf: GuestAddr) => fails ENOSYS;
@@ -274,10 +274,10 @@ syscalls! {
     146 sched_get_priority_max(policy: i32) => fails ENOSYS;
     147 sched_get_priority_min(policy: i32) => fails ENOSYS;
     148 sched_rr_get_interval(pid: i32, tp: GuestAddr) => fails ENOSYS;
-    149 mlock(addr: GuestAddr, len: u64) => fails ENOSYS;
-    150 munlock(addr: GuestAddr, len: u64) => fails ENOSYS;
-    151 mlockall(flags: Flags) => fails ENOSYS;
-    152 munlockall() => fails ENOSYS;
+    149 mlock(addr: GuestAddr, len: u64) => async memory::mlock, Full;
+    150 munlock(addr: GuestAddr, len: u64) => async memory::munlock, Full;
+    151 mlockall(flags: Flags) => async memory::mlockall, Full;
+    152 munlockall() => async memory::munlockall, Full;
     153 vhangup() => fails EPERM;
     154 modify_ldt(func: i32, ptr: GuestAddr, bytecount: u64) => fails ENOSYS;
     155 pivot_root(new_root: PathPtr, put_old: PathPtr) => fails ENOSYS;
@@ -341,7 +341,7 @@ syscalls! {
     213 epoll_create(size: i32) => fails ENOSYS;
     214 epoll_ctl_old() => fails ENOSYS;
     215 epoll_wait_old() => fails ENOSYS;
-    216 remap_file_pages(addr: GuestAddr, size: u64, prot: Protection, pgoff: u64, flags: Flags) => fails ENOSYS;
+    216 remap_file_pages(addr: GuestAddr, size: u64, prot: Protection, pgoff: u64, flags: Flags) => async memory::remap_file_pages, Full;
     217 getdents64(fd: Fd, dirp: GuestAddr, count: u32) => fails ENOSYS;
     218 set_tid_address(tidptr: GuestAddr) => fails ENOSYS;
     219 restart_syscall() => fails ENOSYS;
@@ -362,9 +362,9 @@ syscalls! {
     234 tgkill(tgid: i32, tid: i32, sig: Signal) => fails ENOSYS;
     235 utimes(filename: PathPtr, times: GuestAddr) => fails ENOSYS;
     236 vserver() => fails ENOSYS;
-    237 mbind(addr: GuestAddr, len: u64, mode: i32, nodemask: GuestAddr, maxnode: u64, flags: Flags) => fails ENOSYS;
-    238 set_mempolicy(mode: i32, nodemask: GuestAddr, maxnode: u64) => fails ENOSYS;
-    239 get_mempolicy(mode: GuestAddr, nodemask: GuestAddr, maxnode: u64, addr: GuestAddr, flags: Flags) => fails ENOSYS;
+    237 mbind(addr: GuestAddr, len: u64, mode: i32, nodemask: GuestAddr, maxnode: u64, flags: Flags) => sync memory::mbind, Full;
+    238 set_mempolicy(mode: i32, nodemask: GuestAddr, maxnode: u64) => sync memory::set_mempolicy, Full;
+    239 get_mempolicy(mode: GuestAddr, nodemask: GuestAddr, maxnode: u64, addr: GuestAddr, flags: Flags) => sync memory::get_mempolicy, Full;
     240 mq_open(name: PathPtr, oflag: OpenMode, mode: Mode, attr: GuestAddr) => fails ENOSYS;
     241 mq_unlink(name: PathPtr) => fails ENOSYS;
     242 mq_timedsend(mqdes: Fd, msg_ptr: BytesIn, msg_len: usize, msg_prio: u32, abs_timeout: Time) => fails ENOSYS;
@@ -435,8 +435,8 @@ syscalls! {
     307 sendmmsg(sockfd: Fd, msgvec: GuestAddr, vlen: u32, flags: Flags) => fails ENOSYS;
     308 setns(fd: Fd, nstype: Flags) => fails ENOSYS;
     309 getcpu(cpu: GuestAddr, node: GuestAddr, tcache: GuestAddr) => fails ENOSYS;
-    310 process_vm_readv(pid: i32, local_iov: GuestAddr, liovcnt: u64, remote_iov: GuestAddr, riovcnt: u64, flags: LongFlags) => fails ENOSYS;
-    311 process_vm_writev(pid: i32, local_iov: GuestAddr, liovcnt: u64, remote_iov: GuestAddr, riovcnt: u64, flags: LongFlags) => fails ENOSYS;
+    310 process_vm_readv(pid: i32, local_iov: GuestAddr, liovcnt: u64, remote_iov: GuestAddr, riovcnt: u64, flags: LongFlags) => sync memory::process_vm_readv, Full;
+    311 process_vm_writev(pid: i32, local_iov: GuestAddr, liovcnt: u64, remote_iov: GuestAddr, riovcnt: u64, flags: LongFlags) => sync memory::process_vm_writev, Full;
     312 kcmp(pid1: i32, pid2: i32, kind: i32, idx1: u64, idx2: u64) => fails ENOSYS;
     313 finit_module(fd: Fd, param_values: PathPtr, flags: Flags) => fails EPERM;
     314 sched_setattr(pid: i32, attr: GuestAddr, flags: Flags) => fails ENOSYS;
@@ -449,14 +449,14 @@ syscalls! {
     321 bpf(cmd: i32, attr: GuestAddr, size: u32) => fails EPERM;
     322 execveat(dirfd: Fd, pathname: PathPtr, argv: Strings, envp: GuestAddr, flags: AtFlags) => fails ENOSYS;
     323 userfaultfd(flags: Flags) => fails ENOSYS;
-    324 membarrier(cmd: i32, flags: Flags, cpu_id: i32) => fails ENOSYS;
-    325 mlock2(addr: GuestAddr, len: u64, flags: Flags) => fails ENOSYS;
+    324 membarrier(cmd: i32, flags: Flags, cpu_id: i32) => async memory::membarrier, Full;
+    325 mlock2(addr: GuestAddr, len: u64, flags: Flags) => async memory::mlock2, Full;
     326 copy_file_range(fd_in: Fd, off_in: GuestAddr, fd_out: Fd, off_out: GuestAddr, size: usize, flags: Flags) => fails ENOSYS;
     327 preadv2(fd: Fd, iov: GuestAddr, iovcnt: usize, pos_l: i64, pos_h: u64, flags: Flags) => fails ENOSYS;
     328 pwritev2(fd: Fd, iov: GuestAddr, iovcnt: usize, pos_l: i64, pos_h: u64, flags: Flags) => fails ENOSYS;
-    329 pkey_mprotect(addr: GuestAddr, len: u64, prot: Protection, pkey: i32) => fails ENOSYS;
-    330 pkey_alloc(flags: Flags, access_rights: Flags) => fails ENOSYS;
-    331 pkey_free(pkey: i32) => fails ENOSYS;
+    329 pkey_mprotect(addr: GuestAddr, len: u64, prot: Protection, pkey: i32) => async memory::pkey_mprotect, Full;
+    330 pkey_alloc(flags: Flags, access_rights: Flags) => sync memory::pkey_alloc, Full;
+    331 pkey_free(pkey: i32) => sync memory::pkey_free, Full;
     332 statx(dirfd: Fd, pathname: PathPtr, flags: AtFlags, mask: Flags, statxbuf: GuestAddr) => fails ENOSYS;
     333 io_pgetevents(ctx_id: u64, min_nr: i64, nr: i64, events: GuestAddr, timeout: Time, usig: GuestAddr) => fails ENOSYS;
     334 rseq(area: GuestAddr, rseq_len: u32, flags: Flags, sig: Flags) => fails ENOSYS;
@@ -486,7 +486,7 @@ syscalls! {
     447 memfd_secret(flags: Flags) => fails ENOSYS;
     448 process_mrelease(pidfd: Fd, flags: Flags) => fails ENOSYS;
     449 futex_waitv(waiters: GuestAddr, nr_futexes: u32, flags: Flags, timeout: Time, clockid: Clock) => fails ENOSYS;
-    450 set_mempolicy_home_node(start: GuestAddr, len: u64, home_node: u64, flags: LongFlags) => fails ENOSYS;
+    450 set_mempolicy_home_node(start: GuestAddr, len: u64, home_node: u64, flags: LongFlags) => sync memory::set_mempolicy_home_node, Full;
     451 cachestat(fd: Fd, range: GuestAddr, cstat: GuestAddr, flags: Flags) => fails ENOSYS;
     452 fchmodat2(dirfd: Fd, pathname: PathPtr, mode: Mode, flags: AtFlags) => fails ENOSYS;
     453 map_shadow_stack(addr: GuestAddr, size: u64, flags: Flags) => fails EOPNOTSUPP;
@@ -498,7 +498,7 @@ syscalls! {
     459 lsm_get_self_attr(attr: u32, ctx: GuestAddr, size: GuestAddr, flags: Flags) => fails EOPNOTSUPP;
     460 lsm_set_self_attr(attr: u32, ctx: GuestAddr, size: u32, flags: Flags) => fails EOPNOTSUPP;
     461 lsm_list_modules(ids: GuestAddr, size: GuestAddr, flags: Flags) => fails EOPNOTSUPP;
-    462 mseal(addr: GuestAddr, len: u64, flags: LongFlags) => fails ENOSYS;
+    462 mseal(addr: GuestAddr, len: u64, flags: LongFlags) => async memory::mseal, Full;
     463 setxattrat(dirfd: Fd, pathname: PathPtr, flags: AtFlags, name: PathPtr, args: GuestAddr, size: usize) => fails ENOSYS;
     464 getxattrat(dirfd: Fd, pathname: PathPtr, flags: AtFlags, name: PathPtr, args: GuestAddr, size: usize) => fails ENOSYS;
     465 listxattrat(dirfd: Fd, pathname: PathPtr, flags: AtFlags, list: BytesOut, size: usize) => fails ENOSYS;

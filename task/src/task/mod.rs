@@ -70,6 +70,8 @@ pub struct Task {
     pub sleeping: AtomicBool,
     /// Nice value, policy and the like, which the host's scheduler does not see.
     pub sched: Mutex<SchedParams>,
+    /// `set_mempolicy(2)`.
+    pub memory_policy: Mutex<crate::syscalls::memory::MemoryPolicy>,
     /// What `restart_syscall(2)` does.
     pub restart: Mutex<Option<RestartBlock>>,
     /// How much CPU time its guest thread has used.
@@ -132,6 +134,7 @@ impl Task {
             exit_alone: AtomicI64::new(-1),
             sleeping: AtomicBool::new(false),
             sched: Mutex::default(),
+            memory_policy: Mutex::default(),
             restart: Mutex::new(None),
             cpu: CpuMeter::default(),
             filtered: AtomicBool::new(false),

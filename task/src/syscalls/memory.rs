@@ -1,0 +1,205 @@
+//! Memory: `mmap(2)` and its relatives.
+//!
+//! The rules are those of [`chitin_mm::space::Space`]; a handler here finds out what the caller may do, has the
+//! space plan, and the platform carry the plan out. Costs: one round trip to the stub per call that changes
+//! something.
+
+mod barrier;
+mod keys;
+mod map;
+mod policy;
+mod process;
+
+pub use self::barrier::membarrier;
+pub use self::keys::{pkey_alloc, pkey_free, pkey_mprotect};
+pub use self::map::{mmap, remap_file_pages};
+pub use self::policy::{
+    MemoryPolicy, get_mempolicy, mbind, set_mempolicy, set_mempolicy_home_node,
+};
+pub use self::process::{may_access, process_vm_readv, process_vm_writev};
+
+use chitin_abi::mm::ProtFlags;
+use chitin_abi::process::{CAP_IPC_LOCK, CAP_SYS_ADMIN, RLIMIT_DATA, RLIMIT_MEMLOCK};
+use chitin_abi::{Errno, GuestAddr};
+use chitin_mm::space::{AdviseContext, Planned, Space, SpaceLimits};
+
+use super::args::{Flags, LongFlags, Protection};
+use super::scatter::check_range;
+use crate::context::Ctx;
+use crate::error::SysResult;
+use crate::task::Task;
+
+/// What a task's memory calls are held to.
+pub fn limits_of(task: &Task) -> SpaceLimits {
+    let limits = task.group.limits();
+    SpaceLimits {
+        address_space: limits.address_space(),
+        data: limits.soft(RLIMIT_DATA),
+        stack: limits.stack(),
+        locked: limits.soft(RLIMIT_MEMLOCK),
+        may_lock: task.cred().capable_initial(CAP_IPC_LOCK),
+    }
+}
+
+/// Plans with the caller's limits and has the host carry it out.
+async fn update<T>(cx: &Ctx<'_>, plan: impl FnOnce(&mut Space) -> Planned<T>) -> SysResult<T> {
+    let limits = limits_of(cx.task);
+    let result = cx.mm.update(|space| {
+        space.set_limits(limits);
+        plan(space)
+    });
+    Ok(result.await?)
+}
+
+async fn change(cx: &Ctx<'_>, plan: impl FnOnce(&mut Space) -> Planned<()>) -> SysResult {
+    update(cx, plan).await.map(|()| 0)
+}
+
+/// `munmap(2)`.
+///
+/// # Errors
+/// EINVAL, ENOMEM.
+pub async fn munmap(cx: &mut Ctx<'_>, addr: GuestAddr, length: u64) -> SysResult {
+    change(cx, |space| space.unmap(addr.0, length)).await
+}
+
+/// `mprotect(2)`.
+///
+/// # Errors
+/// EINVAL, ENOMEM, EACCES.
+pub async fn mprotect(
+    cx: &mut Ctx<'_>,
+    addr: GuestAddr,
+    length: u64,
+    prot: Protection,
+) -> SysResult {
+    let prot = ProtFlags::from_bits_retain(prot.0);
+    change(cx, |space| space.protect(addr.0, length, prot)).await
+}
+
+/// `brk(2)`, as the kernel has it: the break, moved or not.
+///
+/// # Errors
+/// None.
+pub async fn brk(cx: &mut Ctx<'_>, addr: GuestAddr) -> SysResult {
+    let limits = limits_of(cx.task);
+    let ordered = cx.mm.ops.lock().await;
+    let before = cx.mm.space.lock().brk_range().1;
+    let planned = cx.mm.update_ordered(|space| {
+        space.set_limits(limits);
+        space.set_brk(addr.0)
+    });
+    let (result, released) = planned.await;
+    let now = match result {
+        Ok(now) => now,
+        Err(_) => {
+            cx.mm.space.lock().restore_brk(before);
+            before
+        }
+    };
+    drop(ordered);
+    drop(released);
+    Ok(now)
+}
+
+/// `mremap(2)`.
+///
+/// # Errors
+/// EINVAL, EFAULT, ENOMEM, EAGAIN.
+pub async fn mremap(
+    cx: &mut Ctx<'_>,
+    addr: GuestAddr,
+    old_size: u64,
+    new_size: u64,
+    flags: Flags,
+    new_addr: GuestAddr,
+) -> SysResult {
+    update(cx, |space| space.remap(addr.0, old_size, new_size, flags.0, new_addr.0)).await
+}
+
+/// `madvise(2)`.
+///
+/// # Errors
+/// EINVAL, ENOMEM, EACCES, EPERM.
+pub async fn madvise(cx: &mut Ctx<'_>, addr: GuestAddr, length: u64, advice: i32) -> SysResult {
+    let context = AdviseContext { admin: cx.task.cred().capable_initial(CAP_SYS_ADMIN) };
+    change(cx, |space| space.advise(addr.0, length, advice.cast_unsigned(), context)).await
+}
+
+/// `msync(2)`.
+///
+/// # Errors
+/// EINVAL, ENOMEM, EBUSY.
+pub async fn msync(cx: &mut Ctx<'_>, addr: GuestAddr, length: u64, flags: Flags) -> SysResult {
+    change(cx, |space| space.sync(addr.0, length, flags.0)).await
+}
+
+/// `mincore(2)`: every mapped page is said to be present.
+///
+/// # Errors
+/// EINVAL, ENOMEM, EFAULT.
+pub fn mincore(cx: &mut Ctx<'_>, addr: GuestAddr, length: u64, vec: GuestAddr) -> SysResult {
+    let pages = cx.mm.space.lock().mincore(addr.0, length);
+    if pages != Err(Errno::EINVAL) {
+        check_range(addr.0, length).map_err(|_| Errno::ENOMEM)?;
+        check_range(vec.0, length.div_ceil(chitin_abi::PAGE_SIZE))?;
+    }
+    let pages = pages?;
+    let present = [1_u8; 4096];
+    let mut done = 0;
+    while done < pages {
+        let count = (pages - done).min(present.len() as u64);
+        let at = vec.checked_add(done).ok_or(Errno::EFAULT)?;
+        cx.memory().write(at, present.get(..count as usize).unwrap_or_default())?;
+        done = done.saturating_add(count);
+    }
+    Ok(0)
+}
+
+/// `mlock(2)`.
+///
+/// # Errors
+/// ENOMEM, EPERM, EINVAL.
+pub async fn mlock(cx: &mut Ctx<'_>, addr: GuestAddr, len: u64) -> SysResult {
+    change(cx, |space| space.lock(addr.0, len, 0)).await
+}
+
+/// `mlock2(2)`.
+///
+/// # Errors
+/// As `mlock`.
+pub async fn mlock2(cx: &mut Ctx<'_>, addr: GuestAddr, len: u64, flags: Flags) -> SysResult {
+    change(cx, |space| space.lock(addr.0, len, flags.0)).await
+}
+
+/// `munlock(2)`.
+///
+/// # Errors
+/// ENOMEM, EINVAL.
+pub async fn munlock(cx: &mut Ctx<'_>, addr: GuestAddr, len: u64) -> SysResult {
+    change(cx, |space| space.unlock(addr.0, len)).await
+}
+
+/// `mlockall(2)`.
+///
+/// # Errors
+/// EINVAL, EPERM, ENOMEM.
+pub async fn mlockall(cx: &mut Ctx<'_>, flags: Flags) -> SysResult {
+    change(cx, |space| space.lock_all(flags.0)).await
+}
+
+/// `munlockall(2)`.
+///
+/// # Errors
+/// None.
+pub async fn munlockall(cx: &mut Ctx<'_>) -> SysResult {
+    change(cx, Space::unlock_all).await
+}
+
+/// `mseal(2)`.
+///
+/// # Errors
+/// EINVAL, ENOMEM.
+pub async fn mseal(cx: &mut Ctx<'_>, addr: GuestAddr, len: u64, flags: LongFlags) -> SysResult {
+    change(cx, |space| space.seal(addr.0, len, flags.0)).await
+}
