@@ -62,10 +62,11 @@ impl File for OpenDir {
         let mut buffer = Box::<[u8]>::new_uninit_slice(BUFFER);
         let buffer: &mut [MaybeUninit<u8>] = &mut buffer;
         let mut entries = RawDir::new(&self.fd, buffer);
-        // Where the host's position is if the loop is left early: nowhere that a caller would ask for.
-        *at = u64::MAX;
         while let Some(entry) = entries.next() {
-            let entry = entry.map_err(from_host)?;
+            let entry = entry.map_err(|error| {
+                *at = u64::MAX;
+                from_host(error)
+            })?;
             let name = entry.file_name().to_bytes();
             let next = entry.next_entry_cookie();
             let ino = match name {
@@ -77,6 +78,8 @@ impl File for OpenDir {
                     .guest_ino(super::attr::HostId { dev: own.dev, ino: entry.ino() }),
             };
             if !emit(DirEntry { name, ino, kind: kind(entry.file_type()), next }) {
+                // The host has gone on to the end of the buffer: nowhere that a caller would ask for.
+                *at = u64::MAX;
                 return Ok(());
             }
             *at = next;

@@ -21,7 +21,7 @@ impl CachedFd {
     }
 
     pub fn shared(fd: Arc<OwnedFd>) -> Arc<Self> {
-        Arc::new(Self { fd, used: AtomicBool::new(true) })
+        Arc::new(Self { fd, used: AtomicBool::new(false) })
     }
 
     /// Notes that it was useful again.

@@ -167,7 +167,10 @@ impl HostInode {
             return Err(Errno::ENOENT);
         }
         let dir = place.parent.ok_or(Errno::ENOENT)?.dir_fd()?;
-        let fd = open_at(&self.fs, dir.as_fd(), &place.name, flags | COMMON, Mode::empty())?;
+        // openat2(2) refuses O_PATH together with flags that it has no use for.
+        let path_only = flags.contains(OFlags::PATH);
+        let common = if path_only { OFlags::CLOEXEC | OFlags::NOFOLLOW } else { COMMON };
+        let fd = open_at(&self.fs, dir.as_fd(), &place.name, flags | common, Mode::empty())?;
         self.check_same(&attr::statx_fd(fd.as_fd())?)?;
         Ok(fd)
     }
