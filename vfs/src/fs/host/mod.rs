@@ -39,8 +39,11 @@ mod open;
 mod special;
 pub mod stdio;
 mod table;
+mod tty_ioctl;
 mod xattr;
 
+#[cfg(test)]
+mod stdio_tests;
 #[cfg(test)]
 mod tests;
 
