@@ -1,0 +1,190 @@
+//! The command line: one file per command.
+
+mod create;
+mod delete;
+mod do_;
+mod exec;
+mod features;
+mod help;
+mod kill;
+mod list;
+mod pause;
+mod ps;
+mod resume;
+mod run;
+mod spec;
+mod start;
+mod state;
+mod wait;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::error::Result;
+use crate::log;
+use crate::sandbox::options::{Network, Options, PlatformName};
+use crate::state::Store;
+
+/// An OCI runtime that runs containers on a kernel of their own, in user space.
+#[derive(Debug, Parser)]
+#[command(
+    name = "runsc",
+    version,
+    disable_help_subcommand = true,
+    args_conflicts_with_subcommands = false
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options that all commands take.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Global {
+    /// Directory for the state of containers
+    #[arg(long, value_name = "DIR", global = true)]
+    root: Option<PathBuf>,
+    /// File that errors and warnings are appended to
+    #[arg(long, value_name = "FILE", global = true)]
+    log: Option<PathBuf>,
+    /// Format of --log
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t, global = true)]
+    log_format: log::Format,
+    /// Print what developers want to know
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true", global = true)]
+    debug: bool,
+    /// File for what --debug prints
+    #[arg(long, value_name = "FILE", global = true)]
+    debug_log: Option<PathBuf>,
+    /// Print the system calls of the container as strace(1) does
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true", global = true)]
+    strace: bool,
+    /// What runs the container's code
+    #[arg(long, value_name = "NAME", value_enum, default_value_t, global = true)]
+    platform: PlatformName,
+    /// What the container's network is connected to
+    #[arg(long, value_name = "KIND", value_enum, default_value_t, global = true)]
+    network: Network,
+    /// Work on the container's files by descriptors instead of through a gofer process
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value_t = true, default_missing_value = "true", action = clap::ArgAction::Set, global = true)]
+    directfs: bool,
+    /// Accepted for engines: whether there are no privileges is found out
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", hide = true, global = true)]
+    rootless: Option<String>,
+    /// Accepted for engines: host control groups are not used yet
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true", hide = true, global = true)]
+    systemd_cgroup: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a program on this machine's files, without changing them
+    Do(do_::Args),
+    /// Create a container from a bundle
+    Create(create::Args),
+    /// Start the program of a created container
+    Start(start::Args),
+    /// Create a container, start it, wait for it and delete it
+    Run(run::Args),
+    /// Run another program in a container
+    Exec(exec::Args),
+    /// Print the state of a container as JSON
+    State(state::Args),
+    /// Send a signal to a container
+    Kill(kill::Args),
+    /// Delete a container
+    Delete(delete::Args),
+    /// List containers
+    List(list::Args),
+    /// List the processes of a container
+    Ps(ps::Args),
+    /// Wait for a container to end
+    Wait(wait::Args),
+    /// Stop all processes of a container for a while
+    Pause(pause::Args),
+    /// Let a paused container go on
+    Resume(resume::Args),
+    /// Write a config.json to begin with
+    Spec(spec::Args),
+    /// Print what this runtime supports as JSON
+    Features(features::Args),
+    /// Explain something
+    Help(help::Args),
+}
+
+impl Global {
+    /// Opens the logs.
+    pub(crate) fn open_logs(&self) -> Result<()> {
+        log::open(&log::Config {
+            file: self.log.as_ref(),
+            format: self.log_format,
+            debug_file: self.debug_log.as_ref(),
+            debug: self.debug,
+        })
+    }
+
+    /// Where the state of containers is.
+    pub(crate) fn store(&self) -> Store {
+        Store::new(self.root.as_ref())
+    }
+
+    /// What concerns the sandbox itself.
+    pub(crate) fn options(&self) -> Options {
+        Options {
+            platform: self.platform,
+            network: self.network,
+            directfs: self.directfs,
+            strace: self.strace,
+        }
+    }
+}
+
+impl Cli {
+    /// Does what was asked. The result is the exit code.
+    pub(crate) fn execute(self) -> Result<u8> {
+        let global = &self.global;
+        match self.command {
+            Command::Do(args) => args.execute(global),
+            Command::Create(args) => args.execute(global),
+            Command::Start(args) => args.execute(global),
+            Command::Run(args) => args.execute(global),
+            Command::Exec(args) => args.execute(global),
+            Command::State(args) => args.execute(global),
+            Command::Kill(args) => args.execute(global),
+            Command::Delete(args) => args.execute(global),
+            Command::List(args) => args.execute(global),
+            Command::Ps(args) => args.execute(global),
+            Command::Wait(args) => args.execute(global),
+            Command::Pause(args) => args.execute(global),
+            Command::Resume(args) => args.execute(global),
+            Command::Spec(args) => args.execute(global),
+            Command::Features(args) => args.execute(),
+            Command::Help(args) => args.execute(),
+        }
+    }
+}
+
+/// Prints to standard output. A closed one is an error, and no panic.
+fn print(text: &str) -> Result<()> {
+    use std::io::Write as _;
+
+    use crate::error::Context as _;
+    let mut output = std::io::stdout();
+    output
+        .write_all(text.as_bytes())
+        .and_then(|()| output.flush())
+        .context(|| "cannot write to standard output")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

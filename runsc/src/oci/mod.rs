@@ -1,0 +1,118 @@
+//! `config.json`: read, checked, and turned into what the sandbox is made from.
+//!
+//! Unknown fields are ignored, as the specification asks. A wrong type names the field. A field that protects
+//! something and is not honoured is an error; one that does not is a warning, said once (see [`check`]).
+
+pub(crate) mod check;
+pub(crate) mod identity;
+pub(crate) mod mounts;
+pub(crate) mod plan;
+pub(crate) mod process;
+pub(crate) mod seccomp;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use oci_spec::runtime::Spec;
+
+use crate::error::{Context as _, Result};
+use crate::fail;
+
+/// A bundle on disk.
+#[derive(Debug)]
+pub(crate) struct Bundle {
+    /// Its directory, absolute.
+    pub(crate) directory: PathBuf,
+    /// The root filesystem's directory, absolute.
+    pub(crate) rootfs: PathBuf,
+    /// Its configuration.
+    pub(crate) spec: Spec,
+}
+
+impl Bundle {
+    /// Reads and checks a bundle.
+    pub(crate) fn load(directory: &Path) -> Result<Self> {
+        let directory = fs::canonicalize(directory).context(|| {
+            format!("cannot find the bundle {} (--bundle names its directory)", directory.display())
+        })?;
+        let path = directory.join("config.json");
+        let text = match fs::read(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return fail!(
+                    "{} does not exist: `runsc spec` in the bundle's directory writes one",
+                    path.display()
+                );
+            }
+            Err(error) => return Err(error).context(|| format!("cannot read {}", path.display())),
+        };
+        let spec = parse(&text).context(|| path.display().to_string())?;
+        check::check(&spec).context(|| path.display().to_string())?;
+        let rootfs = rootfs(&directory, &spec)?;
+        Ok(Self { directory, rootfs, spec })
+    }
+}
+
+/// Parses `config.json`, or the process of `exec --process`.
+pub(crate) fn parse<T: serde::de::DeserializeOwned>(text: &[u8]) -> Result<T> {
+    let mut json = serde_json::Deserializer::from_slice(text);
+    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let field = error.path().to_string();
+        let cause = error.into_inner();
+        let place = if field == "." { String::new() } else { format!("field {field}: ") };
+        crate::error::Failure::new(format!("{place}{cause}"))
+    })?;
+    json.end().context(|| "after the end of the object")?;
+    Ok(value)
+}
+
+fn rootfs(bundle: &Path, spec: &Spec) -> Result<PathBuf> {
+    let Some(root) = spec.root() else {
+        return fail!(
+            "{}: field root is missing: it names the root filesystem",
+            bundle.join("config.json").display()
+        );
+    };
+    let path = bundle.join(root.path());
+    let resolved = fs::canonicalize(&path).context(|| {
+        format!(
+            "cannot find the root filesystem {} (field root.path of config.json)",
+            path.display()
+        )
+    })?;
+    if !resolved.is_dir() {
+        return fail!(
+            "the root filesystem {} is not a directory (field root.path of config.json)",
+            path.display()
+        );
+    }
+    Ok(resolved)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error_of(text: &str) -> String {
+        parse::<Spec>(text.as_bytes()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn wrong_types_name_the_field() {
+        let text = r#"{"ociVersion":"1.0.2","process":{"cwd":"/","user":{"uid":"root","gid":0},"args":["sh"]}}"#;
+        assert!(
+            error_of(text).starts_with("field process.user.uid: invalid type"),
+            "{}",
+            error_of(text)
+        );
+        assert!(error_of(r#"{"mounts":[{"destination":3}]}"#).contains("mounts[0].destination"));
+        assert!(error_of("{").contains("EOF while parsing"));
+        assert!(error_of("{} x").contains("after the end"));
+    }
+
+    #[test]
+    fn unknown_fields_are_ignored() {
+        assert!(parse::<Spec>(br#"{"ociVersion":"1.9.0","novelty":{"a":1}}"#).is_ok());
+    }
+}

@@ -1,0 +1,95 @@
+//! Calls for which no crate has a safe function.
+#![expect(unsafe_code, reason = "the only module of this crate with unsafe code")]
+
+use std::io;
+use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
+
+use rustix::process::Pid;
+
+/// `clone(2)` as a fork: the child runs on with a copy of everything and `None`.
+///
+/// # Errors
+/// Those of `clone(2)`, and `EBUSY` when the process has more than one thread.
+pub(crate) fn fork(namespaces: i32) -> io::Result<Option<Pid>> {
+    if threads() != Some(1) {
+        return Err(io::Error::from_raw_os_error(libc::EBUSY));
+    }
+    let flags = i64::from(namespaces | libc::SIGCHLD);
+    // SAFETY: 1. Without CLONE_VM and with a null stack this is fork(2): the child has its own copy of memory and
+    // goes on with the caller's stack. 2. The process has one thread (checked above; nobody else could start one
+    // meanwhile), so no lock of the allocator or of the standard library is held by a thread that the child lacks.
+    // 3. No pointer is passed: the remaining arguments are null and unused with these flags.
+    let pid = unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) };
+    if pid < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(i32::try_from(pid).ok().and_then(Pid::from_raw))
+}
+
+/// How many threads this process has, `None` where /proc does not say.
+fn threads() -> Option<usize> {
+    // nlink of the directory is 2 plus one per thread.
+    let links = rustix::fs::stat("/proc/self/task").ok()?.st_nlink;
+    usize::try_from(links).ok()?.checked_sub(2)
+}
+
+/// Closes all descriptors from `first` to `last`.
+///
+/// # Errors
+/// Those of `close_range(2)`.
+pub(crate) fn close_range(first: u32, last: u32) -> io::Result<()> {
+    // SAFETY: no memory is touched. That no object owns one of these descriptors any more is for the caller to see
+    // to; a stale number in an `OwnedFd` fails with EBADF when used, which is not undefined behaviour by itself.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Takes over an inherited descriptor by its number; `None` if it is not open.
+pub(crate) fn inherited(number: RawFd) -> Option<OwnedFd> {
+    // SAFETY: F_GETFD takes no pointer.
+    if unsafe { libc::fcntl(number, libc::F_GETFD) } < 0 {
+        return None;
+    }
+    // SAFETY: the descriptor is open (checked above). It came with the process (standard streams, `--preserve-fds`)
+    // and each number is taken over at most once, before this process opens descriptors of its own under it.
+    Some(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Changes the attributes of the mount that `tree` is the root of, and of those below it if `recursive`.
+///
+/// # Errors
+/// Those of `mount_setattr(2)`.
+pub(crate) fn mount_setattr(tree: BorrowedFd<'_>, set: u64, recursive: bool) -> io::Result<()> {
+    let attributes = libc::mount_attr { attr_set: set, attr_clr: 0, propagation: 0, userns_fd: 0 };
+    let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
+    // SAFETY: 1. The path is a NUL-terminated literal. 2. `attributes` is a live structure of the size that is passed,
+    // which the kernel only reads. 3. The descriptor is borrowed for the length of the call.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            tree.as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            &raw const attributes,
+            size_of::<libc::mount_attr>(),
+        )
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Makes the terminal of `fd` the controlling one of this process, a session leader without one.
+///
+/// # Errors
+/// Those of `TIOCSCTTY`.
+pub(crate) fn set_controlling_terminal(fd: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: the argument of TIOCSCTTY is a number, no pointer.
+    let result = unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCSCTTY, 0) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Ends the process without running destructors or handlers: for children that share descriptors and state with
+/// their parent.
+pub(crate) fn exit_now(code: i32) -> ! {
+    // SAFETY: _exit(2) takes a number and does not return.
+    unsafe { libc::_exit(code) }
+}

@@ -1,0 +1,193 @@
+//! Makes the sentry.
+
+use std::fs::OpenOptions;
+use std::io::{self, Write as _};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd, RawFd};
+
+use rustix::process::Pid;
+
+use super::sources::Sources;
+use super::status::{self, Reader};
+use super::{Console, Endowment, Plan};
+use crate::boot;
+use crate::error::{Context as _, Failure, Result};
+use crate::oci::identity::{IdMaps, render};
+use crate::{log, raw};
+
+/// A running sentry.
+#[derive(Debug)]
+pub(crate) struct Sentry {
+    /// Its process.
+    pub(crate) pid: Pid,
+    /// What it reports.
+    pub(crate) status: Reader,
+}
+
+/// What belongs to this start only.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mode {
+    /// Whether the sandbox ends with this command.
+    pub(crate) attached: bool,
+    /// Whether the first process starts at once.
+    pub(crate) start: bool,
+}
+
+const NAMESPACES: i32 = libc::CLONE_NEWUSER
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWNS
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUTS
+    | libc::CLONE_NEWCGROUP;
+
+/// Forks the sentry and writes its id maps. The sandbox stands when [`Sentry::status`] says so.
+pub(crate) fn launch(plan: Plan, endowment: Endowment, mode: Mode) -> Result<Sentry> {
+    plan.options.check()?;
+    let sources = Sources::open(&plan)?;
+    let (status, reporter) = status::pipe().context(|| "cannot make a pipe")?;
+    // The sentry goes on when it reads a byte here, and ends when it reads the end.
+    let (gate, mut opener) = io::pipe().context(|| "cannot make a pipe")?;
+    let maps = plan.maps.clone();
+    let child = raw::fork(NAMESPACES).map_err(|error| explain_fork(&error))?;
+    let Some(pid) = child else {
+        drop(opener);
+        let mut keep = vec![reporter.as_fd().as_raw_fd(), gate.as_raw_fd()];
+        keep.extend(endowment.descriptors());
+        keep.extend(sources.descriptors().map(|fd| fd.as_raw_fd()));
+        keep.extend(log::descriptors());
+        boot::sentry(boot::Birth { plan, endowment, mode, sources, reporter, gate, keep });
+    };
+    drop((reporter, gate));
+    let sentry = Sentry { pid, status };
+    if let Err(failure) =
+        write_maps(pid, &maps).and_then(|()| opener.write_all(b"g").context(|| "sandbox"))
+    {
+        sentry.kill();
+        return Err(failure);
+    }
+    Ok(sentry)
+}
+
+impl Sentry {
+    /// Waits until the sandbox stands.
+    pub(crate) fn wait_ready(&mut self) -> Result<()> {
+        match self.status.next()? {
+            Some(status::Event::Ready) => Ok(()),
+            Some(status::Event::Failed(failure)) => {
+                self.reap();
+                Err(failure)
+            }
+            Some(status::Event::Exited(code)) => {
+                self.reap();
+                Err(Failure::with_code("the container ended before it had started", code))
+            }
+            None => Err(self.died()),
+        }
+    }
+
+    /// Says how a sentry died that could not say so itself.
+    pub(crate) fn died(&self) -> Failure {
+        let how = match self.reap() {
+            Some(Ended::Signal(libc::SIGSYS)) => {
+                "made a host call outside its list and was stopped (the kernel log names it)"
+                    .to_owned()
+            }
+            Some(Ended::Signal(libc::SIGKILL)) => {
+                "was killed (SIGKILL): by somebody, or because the host is out of memory".to_owned()
+            }
+            Some(Ended::Signal(signal)) => format!("died of signal {signal}"),
+            Some(Ended::Code(code)) => format!("ended with code {code}"),
+            None => "is gone".to_owned(),
+        };
+        Failure::new(format!("the sandbox's kernel {how}"))
+    }
+
+    /// Ends the sandbox at once.
+    pub(crate) fn kill(&self) {
+        // It may be gone already.
+        let _ = rustix::process::kill_process(self.pid, rustix::process::Signal::KILL);
+        self.reap();
+    }
+
+    /// Waits for the end of the process, and with it of the whole sandbox.
+    pub(crate) fn reap(&self) -> Option<Ended> {
+        loop {
+            match rustix::process::waitpid(Some(self.pid), rustix::process::WaitOptions::empty()) {
+                Err(rustix::io::Errno::INTR) => {}
+                Ok(Some((_, status))) => {
+                    let signal = status.terminating_signal().map(Ended::Signal);
+                    return signal.or_else(|| status.exit_status().map(Ended::Code));
+                }
+                _ => return None,
+            }
+        }
+    }
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    Code(i32),
+    Signal(i32),
+}
+
+impl Endowment {
+    fn descriptors(&self) -> Vec<RawFd> {
+        let mut all: Vec<RawFd> =
+            self.stdio.iter().flatten().chain(&self.extra).map(OwnedFd::as_raw_fd).collect();
+        match &self.console {
+            Some(Console::Stream(fd) | Console::Terminal(fd)) => all.push(fd.as_raw_fd()),
+            None => {}
+        }
+        all.extend(self.listener.as_ref().map(|listener| listener.as_raw_fd()));
+        all.extend(self.control.as_ref().map(|stream| stream.as_raw_fd()));
+        all.extend(self.exit_file.as_ref().map(|file| file.as_raw_fd()));
+        all
+    }
+}
+
+fn write_maps(pid: Pid, maps: &IdMaps) -> Result<()> {
+    let pid = pid.as_raw_nonzero();
+    let write = |file: &str, text: &str| {
+        let path = format!("/proc/{pid}/{file}");
+        let result = OpenOptions::new()
+            .write(true)
+            .open(&path)
+            .and_then(|mut file| file.write_all(text.as_bytes()));
+        result.context(|| {
+            format!("cannot write the {file} of the sandbox ({})", text.trim().replace('\n', ", "))
+        })
+    };
+    if maps.unprivileged {
+        // Without privileges a group map is only accepted once groups cannot be dropped any more.
+        write("setgroups", "deny")?;
+    }
+    write("uid_map", &render(&maps.users))?;
+    write("gid_map", &render(&maps.groups))
+}
+
+/// Names the setting of the host that keeps users from making namespaces.
+fn explain_fork(error: &io::Error) -> Failure {
+    let read = |path: &str| std::fs::read_to_string(path).ok().map(|text| text.trim().to_owned());
+    let set = |name: &str, bad: &str| {
+        read(&format!("/proc/sys/{}", name.replace('.', "/"))).as_deref() == Some(bad)
+    };
+    let advice = if set("kernel.unprivileged_userns_clone", "0") {
+        "this host forbids users to make user namespaces: set sysctl kernel.unprivileged_userns_clone=1, or run as root"
+    } else if set("user.max_user_namespaces", "0") {
+        "this host allows no user namespaces: set sysctl user.max_user_namespaces to 1000 or more"
+    } else if set("kernel.apparmor_restrict_unprivileged_userns", "1") {
+        "AppArmor keeps users from user namespaces here: set sysctl kernel.apparmor_restrict_unprivileged_userns=0, or run as root"
+    } else {
+        match error.raw_os_error() {
+            Some(libc::ENOSPC | libc::EUSERS) => {
+                "too many namespaces: see sysctl user.max_*_namespaces"
+            }
+            Some(libc::EPERM) => {
+                "user namespaces are not allowed here (inside a container its seccomp profile must allow clone with CLONE_NEWUSER)"
+            }
+            Some(libc::EAGAIN) => "too many processes: see `ulimit -u` and pids.max",
+            _ => "the host refused",
+        }
+    };
+    Failure::new(format!("cannot make the namespaces of the sandbox: {advice} ({error})"))
+}

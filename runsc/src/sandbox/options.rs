@@ -1,0 +1,48 @@
+//! Options of the sandbox itself.
+
+use clap::ValueEnum;
+
+/// `--platform`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PlatformName {
+    /// A process per address space, driven by seccomp
+    #[default]
+    Systrap,
+}
+
+/// `--network`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Network {
+    /// Nothing but what is inside
+    #[default]
+    None,
+    /// The container's network namespace (not supported yet)
+    Sandbox,
+    /// The host's network (not supported yet)
+    Host,
+}
+
+/// What concerns the sandbox and not the container in it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Options {
+    pub(crate) platform: PlatformName,
+    pub(crate) network: Network,
+    pub(crate) directfs: bool,
+    pub(crate) strace: bool,
+}
+
+impl Options {
+    /// Refuses what is not there yet.
+    pub(crate) fn check(&self) -> crate::error::Result<()> {
+        if self.network != Network::None {
+            return crate::fail!(
+                "--network={:?} is not supported yet: leave it out for no network",
+                self.network
+            );
+        }
+        if !self.directfs {
+            return crate::fail!("--directfs=false is not supported yet: leave it out");
+        }
+        Ok(())
+    }
+}
