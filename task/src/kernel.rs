@@ -22,6 +22,8 @@ use std::sync::Arc;
 use chitin_mm::platform::Platform;
 use parking_lot::Mutex;
 
+use chitin_vfs::env::VfsShared;
+
 use crate::boot::Exits;
 use crate::limits::users::Users;
 use crate::namespace::UserNamespace;
@@ -58,6 +60,8 @@ pub struct Kernel {
     pub strace: Option<Strace>,
     /// Whether all guest threads stand still (`runsc pause`).
     pub frozen: Freezer,
+    /// Devices, file-system types and switches of files.
+    pub vfs: Arc<VfsShared>,
     /// Counters that /proc shows.
     pub counters: Counters,
     /// Monotonic time when it was made, nanoseconds.
@@ -146,6 +150,7 @@ impl Kernel {
             platform: parts.platform,
             scheduler: parts.scheduler,
             start_time: parts.clock.monotonic(),
+            vfs: VfsShared::new(Arc::new(parts.clock.clone())),
             clock: parts.clock,
             random: parts.random,
             tree: Mutex::default(),

@@ -109,6 +109,12 @@ pub trait File: Any + Send + Sync {
         false
     }
 
+    /// Whether a write that was cut short for want of room goes on, once there is room, until everything is
+    /// written (pipes, stream sockets, terminals).
+    fn writes_whole(&self) -> bool {
+        false
+    }
+
     /// The new position of an lseek from `position`. The default knows `SEEK_SET`, `SEEK_CUR` and, by
     /// [`File::attr`], `SEEK_END`, `SEEK_DATA`, `SEEK_HOLE` of a file without holes.
     ///

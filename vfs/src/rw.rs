@@ -51,10 +51,23 @@ impl OpenFile {
     /// EBADF where it is not open for writing, ESPIPE for `at` in a stream, EFBIG at the caller's limit (which
     /// also gets SIGXFSZ), EAGAIN where it would block whatever `O_NONBLOCK` says, and what the file says.
     pub fn write(&self, from: &mut dyn Source, at: Option<u64>, env: &VfsEnv) -> Result<usize> {
+        self.write_appending(from, at, self.flags().contains(OpenFlags::O_APPEND), env)
+    }
+
+    /// The same with `append` instead of the description's `O_APPEND` (`RWF_APPEND`, `RWF_NOAPPEND`).
+    ///
+    /// # Errors
+    /// As [`OpenFile::write`].
+    pub fn write_appending(
+        &self,
+        from: &mut dyn Source,
+        at: Option<u64>,
+        append: bool,
+        env: &VfsEnv,
+    ) -> Result<usize> {
         if !self.writable() {
             return Err(Errno::EBADF);
         }
-        let append = self.flags().contains(OpenFlags::O_APPEND);
         let count = match at {
             None if self.file().is_stream() => self.file().write_at(from, WriteAt::End)?.0,
             None => {
@@ -73,6 +86,28 @@ impl OpenFile {
             crate::notify::modify(self);
         }
         Ok(count)
+    }
+
+    /// Changes the length of a regular file that is open for writing (`ftruncate(2)`).
+    ///
+    /// # Errors
+    /// EINVAL where it is not open for writing, EFBIG, those of the file.
+    pub fn truncate(&self, length: u64, env: &VfsEnv) -> Result<()> {
+        if !self.writable() {
+            return Err(Errno::EINVAL);
+        }
+        let size = self.attr()?.size;
+        if length > MAX_OFFSET || (length > size && length > env.file_size_limit) {
+            return Err(Errno::EFBIG);
+        }
+        self.clear_set_id(env)?;
+        let change = SetAttr { size: Some(length), ..SetAttr::default() };
+        match self.path() {
+            Some(path) => path.dentry().inode().set_attr(&change, env.shared.clock.now())?,
+            None => self.file().set_attr(&change)?,
+        }
+        crate::notify::modify(self);
+        Ok(())
     }
 
     fn write_limited(

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use chitin_abi::fs::{AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW};
 use chitin_abi::process::RLIMIT_FSIZE;
+use chitin_abi::signal::{SI_USER, SigInfo};
 use chitin_abi::time::Timespec;
 use chitin_abi::{Errno, GuestAddr, Result};
 use chitin_vfs::attr::Attr;
@@ -102,7 +103,26 @@ impl Target {
     }
 }
 
+impl Caller for Task {
+    fn as_any(&self) -> &dyn core::any::Any {
+        self
+    }
+
+    fn terminal(&self) -> Option<Arc<dyn core::any::Any + Send + Sync>> {
+        self.group.terminal.lock().clone()
+    }
+}
+
 impl Ctx<'_> {
+    /// Sends the caller a signal as the kernel does for what it did itself (`SIGPIPE`, `SIGXFSZ`).
+    pub fn signal_self(&self, signal: u32) {
+        let cred = self.task.cred();
+        let info =
+            SigInfo::user(signal, SI_USER, self.task.group.pid.local(), cred.show_uid(cred.ruid));
+        // A queue that is full has signals enough.
+        let _ = crate::signal::send_to_task(self.task, info);
+    }
+
     /// What path operations of the caller borrow.
     pub fn path_caller(&self) -> PathCaller {
         PathCaller::new(self.task)
@@ -155,7 +175,13 @@ impl Ctx<'_> {
     ///
     /// # Errors
     /// EFAULT, and those of the lookup.
-    pub fn target_at(&self, caller: &PathCaller, dirfd: i32, path: GuestAddr, flags: u32) -> Result<Target> {
+    pub fn target_at(
+        &self,
+        caller: &PathCaller,
+        dirfd: i32,
+        path: GuestAddr,
+        flags: u32,
+    ) -> Result<Target> {
         let empty_allowed = flags & AT_EMPTY_PATH != 0;
         let path = if path.is_null() && empty_allowed { Vec::new() } else { self.read_path(path)? };
         if path.is_empty() && empty_allowed {

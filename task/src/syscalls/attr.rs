@@ -1,9 +1,9 @@
 //! Changing what files are: `chmod(2)`, `chown(2)`, `utimensat(2)`, `truncate(2)`, `fallocate(2)`.
 
 use chitin_abi::fs::{
-    AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, FALLOC_FL_COLLAPSE_RANGE, FALLOC_FL_INSERT_RANGE, FALLOC_FL_KEEP_SIZE,
-    FALLOC_FL_PUNCH_HOLE, FALLOC_FL_UNSHARE_RANGE, FALLOC_FL_ZERO_RANGE, S_IFBLK, S_IFDIR, S_IFIFO, S_IFREG, UTIME_NOW,
-    UTIME_OMIT, Utimbuf,
+    AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, FALLOC_FL_COLLAPSE_RANGE, FALLOC_FL_INSERT_RANGE,
+    FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_UNSHARE_RANGE, FALLOC_FL_ZERO_RANGE,
+    S_IFBLK, S_IFDIR, S_IFIFO, S_IFREG, UTIME_NOW, UTIME_OMIT, Utimbuf,
 };
 use chitin_abi::signal::SIGXFSZ;
 use chitin_abi::time::{Timespec, Timeval};
@@ -53,7 +53,13 @@ pub fn fchmodat(cx: &mut Ctx<'_>, dirfd: Fd, path: PathPtr, mode: Mode) -> SysRe
 }
 
 /// `fchmodat2(2)`.
-pub fn fchmodat2(cx: &mut Ctx<'_>, dirfd: Fd, path: PathPtr, mode: Mode, flags: AtFlags) -> SysResult {
+pub fn fchmodat2(
+    cx: &mut Ctx<'_>,
+    dirfd: Fd,
+    path: PathPtr,
+    mode: Mode,
+    flags: AtFlags,
+) -> SysResult {
     if flags.0 & !(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) != 0 {
         return Err(Errno::EINVAL.into());
     }
@@ -99,7 +105,14 @@ pub fn fchown(cx: &mut Ctx<'_>, fd: Fd, owner: i32, group: i32) -> SysResult {
 }
 
 /// `fchownat(2)`.
-pub fn fchownat(cx: &mut Ctx<'_>, dirfd: Fd, path: PathPtr, owner: i32, group: i32, flags: AtFlags) -> SysResult {
+pub fn fchownat(
+    cx: &mut Ctx<'_>,
+    dirfd: Fd,
+    path: PathPtr,
+    owner: i32,
+    group: i32,
+    flags: AtFlags,
+) -> SysResult {
     if flags.0 & !(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) != 0 {
         return Err(Errno::EINVAL.into());
     }
@@ -119,7 +132,10 @@ fn set_time(time: Timespec) -> Result<SetTime> {
 
 fn set_timeval(time: Timeval) -> Result<SetTime> {
     match time.tv_usec {
-        0..=999_999 => Ok(SetTime::To(Timespec { tv_sec: time.tv_sec, tv_nsec: time.tv_usec.wrapping_mul(1000) })),
+        0..=999_999 => Ok(SetTime::To(Timespec {
+            tv_sec: time.tv_sec,
+            tv_nsec: time.tv_usec.wrapping_mul(1000),
+        })),
         _ => Err(Errno::EINVAL),
     }
 }
@@ -148,7 +164,8 @@ fn do_utimens(cx: &Ctx<'_>, dirfd: Fd, path: PathPtr, times: Times, flags: u32) 
                 SetTime::Now => Some(now),
                 SetTime::To(time) => Some(time),
             };
-            let change = SetAttr { atime: pick(times.0), mtime: pick(times.1), ..SetAttr::default() };
+            let change =
+                SetAttr { atime: pick(times.0), mtime: pick(times.1), ..SetAttr::default() };
             change_unnamed(cx, &target, &change)?;
         }
     }
@@ -156,11 +173,18 @@ fn do_utimens(cx: &Ctx<'_>, dirfd: Fd, path: PathPtr, times: Times, flags: u32) 
 }
 
 /// `utimensat(2)`.
-pub fn utimensat(cx: &mut Ctx<'_>, dirfd: Fd, path: PathPtr, times: GuestAddr, flags: AtFlags) -> SysResult {
+pub fn utimensat(
+    cx: &mut Ctx<'_>,
+    dirfd: Fd,
+    path: PathPtr,
+    times: GuestAddr,
+    flags: AtFlags,
+) -> SysResult {
     if times.is_null() {
         return do_utimens(cx, dirfd, path, (SetTime::Now, SetTime::Now), flags.0);
     }
-    let [atime, mtime]: [Timespec; 2] = [cx.read(times)?, cx.read(GuestAddr(times.0.wrapping_add(16)))?];
+    let [atime, mtime]: [Timespec; 2] =
+        [cx.read(times)?, cx.read(GuestAddr(times.0.wrapping_add(16)))?];
     if atime.tv_nsec == UTIME_OMIT && mtime.tv_nsec == UTIME_OMIT {
         return Ok(0);
     }
@@ -172,7 +196,8 @@ pub fn futimesat(cx: &mut Ctx<'_>, dirfd: Fd, path: PathPtr, times: GuestAddr) -
     let times = if times.is_null() {
         (SetTime::Now, SetTime::Now)
     } else {
-        let [atime, mtime]: [Timeval; 2] = [cx.read(times)?, cx.read(GuestAddr(times.0.wrapping_add(16)))?];
+        let [atime, mtime]: [Timeval; 2] =
+            [cx.read(times)?, cx.read(GuestAddr(times.0.wrapping_add(16)))?];
         (set_timeval(atime)?, set_timeval(mtime)?)
     };
     do_utimens(cx, dirfd, path, times, 0)
@@ -225,12 +250,18 @@ pub fn ftruncate(cx: &mut Ctx<'_>, fd: Fd, length: i64) -> SysResult {
 
 /// Which combinations of `FALLOC_FL_…` there are.
 fn check_mode(mode: u32) -> Result<()> {
-    let kinds = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE | FALLOC_FL_COLLAPSE_RANGE | FALLOC_FL_INSERT_RANGE | FALLOC_FL_UNSHARE_RANGE;
+    let kinds = FALLOC_FL_PUNCH_HOLE
+        | FALLOC_FL_ZERO_RANGE
+        | FALLOC_FL_COLLAPSE_RANGE
+        | FALLOC_FL_INSERT_RANGE
+        | FALLOC_FL_UNSHARE_RANGE;
     match mode & kinds {
         _ if mode & !(kinds | FALLOC_FL_KEEP_SIZE) != 0 => Err(Errno::EOPNOTSUPP),
         0 | FALLOC_FL_ZERO_RANGE | FALLOC_FL_UNSHARE_RANGE => Ok(()),
         FALLOC_FL_PUNCH_HOLE if mode & FALLOC_FL_KEEP_SIZE != 0 => Ok(()),
-        FALLOC_FL_COLLAPSE_RANGE | FALLOC_FL_INSERT_RANGE if mode & FALLOC_FL_KEEP_SIZE == 0 => Ok(()),
+        FALLOC_FL_COLLAPSE_RANGE | FALLOC_FL_INSERT_RANGE if mode & FALLOC_FL_KEEP_SIZE == 0 => {
+            Ok(())
+        }
         FALLOC_FL_COLLAPSE_RANGE | FALLOC_FL_INSERT_RANGE => Err(Errno::EINVAL),
         _ => Err(Errno::EOPNOTSUPP),
     }
@@ -252,7 +283,10 @@ pub fn fallocate(cx: &mut Ctx<'_>, fd: Fd, mode: Flags, offset: i64, length: i64
         S_IFDIR => return Err(Errno::EISDIR.into()),
         _ => return Err(Errno::ENODEV.into()),
     }
-    let end = offset.checked_add(length).filter(|end| *end <= chitin_vfs::rw::MAX_OFFSET).ok_or(Errno::EFBIG)?;
+    let end = offset
+        .checked_add(length)
+        .filter(|end| *end <= chitin_vfs::rw::MAX_OFFSET)
+        .ok_or(Errno::EFBIG)?;
     let env = cx.rw_env();
     if mode.0 & FALLOC_FL_KEEP_SIZE == 0 && end > attr.size && end > env.file_size_limit {
         cx.signal_self(SIGXFSZ);
@@ -274,7 +308,10 @@ mod tests {
         assert_eq!(check_mode(FALLOC_FL_KEEP_SIZE), Ok(()));
         assert_eq!(check_mode(FALLOC_FL_PUNCH_HOLE), Err(Errno::EOPNOTSUPP));
         assert_eq!(check_mode(FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE), Ok(()));
-        assert_eq!(check_mode(FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE), Err(Errno::EOPNOTSUPP));
+        assert_eq!(
+            check_mode(FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE),
+            Err(Errno::EOPNOTSUPP)
+        );
         assert_eq!(check_mode(FALLOC_FL_COLLAPSE_RANGE | FALLOC_FL_KEEP_SIZE), Err(Errno::EINVAL));
         assert_eq!(check_mode(0x1000), Err(Errno::EOPNOTSUPP));
     }

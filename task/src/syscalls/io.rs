@@ -13,7 +13,8 @@ use chitin_abi::fs::SEEK_MAX;
 use chitin_abi::poll::PollEvents;
 use chitin_abi::signal::{SIGPIPE, SIGXFSZ};
 use chitin_abi::uio::{
-    RWF_APPEND, RWF_ATOMIC, RWF_DSYNC, RWF_NOAPPEND, RWF_NOSIGNAL, RWF_NOWAIT, RWF_SUPPORTED, RWF_SYNC,
+    RWF_APPEND, RWF_ATOMIC, RWF_DSYNC, RWF_NOAPPEND, RWF_NOSIGNAL, RWF_NOWAIT, RWF_SUPPORTED,
+    RWF_SYNC,
 };
 use chitin_abi::{Errno, GuestAddr, Result};
 use chitin_vfs::env::VfsEnv;
@@ -25,7 +26,8 @@ use super::scatter::Scatter;
 use crate::context::Ctx;
 use crate::error::{SysError, SysResult};
 
-const READABLE: PollEvents = PollEvents::POLLIN.union(PollEvents::POLLRDNORM).union(PollEvents::POLLPRI);
+const READABLE: PollEvents =
+    PollEvents::POLLIN.union(PollEvents::POLLRDNORM).union(PollEvents::POLLPRI);
 const WRITABLE: PollEvents = PollEvents::POLLOUT.union(PollEvents::POLLWRNORM);
 
 /// A file that is open for reading.
@@ -38,7 +40,13 @@ fn writable(cx: &Ctx<'_>, fd: Fd) -> Result<Arc<OpenFile>> {
     cx.file(fd.0).and_then(|file| if file.writable() { Ok(file) } else { Err(Errno::EBADF) })
 }
 
-async fn do_read(cx: &Ctx<'_>, file: &OpenFile, mut to: Scatter<'_>, at: Option<u64>, nowait: bool) -> SysResult {
+async fn do_read(
+    cx: &Ctx<'_>,
+    file: &OpenFile,
+    mut to: Scatter<'_>,
+    at: Option<u64>,
+    nowait: bool,
+) -> SysResult {
     let env = cx.rw_env();
     let queue = file.file().wait_queue();
     let attempt = || file.read(&mut to, at, &env);
@@ -55,7 +63,12 @@ struct WriteMode {
     no_signal: bool,
 }
 
-async fn do_write(cx: &Ctx<'_>, file: &OpenFile, mut from: Scatter<'_>, mode: WriteMode) -> SysResult {
+async fn do_write(
+    cx: &Ctx<'_>,
+    file: &OpenFile,
+    mut from: Scatter<'_>,
+    mode: WriteMode,
+) -> SysResult {
     let env = cx.rw_env();
     let queue = file.file().wait_queue();
     let nonblocking = mode.nowait || file.nonblocking();
@@ -77,7 +90,12 @@ async fn do_write(cx: &Ctx<'_>, file: &OpenFile, mut from: Scatter<'_>, mode: Wr
     }
 }
 
-fn write_once(file: &OpenFile, from: &mut Scatter<'_>, mode: WriteMode, env: &VfsEnv) -> Result<usize> {
+fn write_once(
+    file: &OpenFile,
+    from: &mut Scatter<'_>,
+    mode: WriteMode,
+    env: &VfsEnv,
+) -> Result<usize> {
     match mode.append {
         None => file.write(from, mode.at, env),
         Some(append) => file.write_appending(from, mode.at, append, env),
@@ -88,7 +106,9 @@ fn write_once(file: &OpenFile, from: &mut Scatter<'_>, mode: WriteMode, env: &Vf
 fn signal_failure(cx: &Ctx<'_>, error: SysError, env: &VfsEnv, no_signal: bool) {
     match error {
         SysError::Errno(Errno::EPIPE) if !no_signal => cx.signal_self(SIGPIPE),
-        SysError::Errno(Errno::EFBIG) if env.file_size_limit <= chitin_vfs::rw::MAX_OFFSET => cx.signal_self(SIGXFSZ),
+        SysError::Errno(Errno::EFBIG) if env.file_size_limit <= chitin_vfs::rw::MAX_OFFSET => {
+            cx.signal_self(SIGXFSZ)
+        }
         _ => {}
     }
 }
@@ -117,7 +137,13 @@ fn positioned(file: &OpenFile) -> Result<()> {
 }
 
 /// `pread(2)`.
-pub async fn pread64(cx: &mut Ctx<'_>, fd: Fd, buf: BytesOut, count: usize, position: i64) -> SysResult {
+pub async fn pread64(
+    cx: &mut Ctx<'_>,
+    fd: Fd,
+    buf: BytesOut,
+    count: usize,
+    position: i64,
+) -> SysResult {
     let at = offset(position)?;
     positioned(&*cx.file(fd.0)?)?;
     let file = readable(cx, fd)?;
@@ -126,7 +152,13 @@ pub async fn pread64(cx: &mut Ctx<'_>, fd: Fd, buf: BytesOut, count: usize, posi
 }
 
 /// `pwrite(2)`.
-pub async fn pwrite64(cx: &mut Ctx<'_>, fd: Fd, buf: BytesIn, count: usize, position: i64) -> SysResult {
+pub async fn pwrite64(
+    cx: &mut Ctx<'_>,
+    fd: Fd,
+    buf: BytesIn,
+    count: usize,
+    position: i64,
+) -> SysResult {
     let at = offset(position)?;
     positioned(&*cx.file(fd.0)?)?;
     let file = writable(cx, fd)?;
@@ -145,12 +177,26 @@ pub async fn writev(cx: &mut Ctx<'_>, fd: Fd, iov: GuestAddr, count: usize) -> S
 }
 
 /// `preadv(2)`.
-pub async fn preadv(cx: &mut Ctx<'_>, fd: Fd, iov: GuestAddr, count: usize, low: i64, _high: u64) -> SysResult {
+pub async fn preadv(
+    cx: &mut Ctx<'_>,
+    fd: Fd,
+    iov: GuestAddr,
+    count: usize,
+    low: i64,
+    _high: u64,
+) -> SysResult {
     read_vector(cx, fd, iov, count, Some(offset(low)?), 0).await
 }
 
 /// `pwritev(2)`.
-pub async fn pwritev(cx: &mut Ctx<'_>, fd: Fd, iov: GuestAddr, count: usize, low: i64, _high: u64) -> SysResult {
+pub async fn pwritev(
+    cx: &mut Ctx<'_>,
+    fd: Fd,
+    iov: GuestAddr,
+    count: usize,
+    low: i64,
+    _high: u64,
+) -> SysResult {
     write_vector(cx, fd, iov, count, Some(offset(low)?), 0).await
 }
 
@@ -188,7 +234,10 @@ pub async fn pwritev2(
 /// What `RWF_…` flags no file does.
 fn check_flags(flags: u32, write: bool) -> Result<()> {
     let only_writes = RWF_APPEND | RWF_NOAPPEND | RWF_NOSIGNAL;
-    if flags & !RWF_SUPPORTED != 0 || flags & RWF_ATOMIC != 0 || (!write && flags & only_writes & !RWF_APPEND != 0) {
+    if flags & !RWF_SUPPORTED != 0
+        || flags & RWF_ATOMIC != 0
+        || (!write && flags & only_writes & !RWF_APPEND != 0)
+    {
         return Err(Errno::EOPNOTSUPP);
     }
     if flags & RWF_APPEND != 0 && flags & RWF_NOAPPEND != 0 {
@@ -239,8 +288,12 @@ async fn write_vector(
         0 => None,
         flag => Some(flag == RWF_APPEND),
     };
-    let mode =
-        WriteMode { at, append, nowait: flags & RWF_NOWAIT != 0, no_signal: flags & RWF_NOSIGNAL != 0 };
+    let mode = WriteMode {
+        at,
+        append,
+        nowait: flags & RWF_NOWAIT != 0,
+        no_signal: flags & RWF_NOSIGNAL != 0,
+    };
     let done = do_write(cx, &file, from, mode).await?;
     if flags & (RWF_DSYNC | RWF_SYNC) != 0 && done > 0 {
         super::sync::sync_file(cx, &file, flags & RWF_SYNC == 0).await?;

@@ -7,11 +7,19 @@
 //! A handler is a plain function where it cannot wait, an `async` one where it can. None blocks a worker.
 
 pub mod args;
+pub mod at;
+pub mod attr;
+pub mod dirs;
+pub mod io;
 pub mod listing;
 pub mod memory;
+pub mod open;
 pub mod scatter;
+pub mod stat;
 pub mod strace;
+pub mod sync;
 pub mod table;
+pub mod tree;
 mod unsupported;
 
 pub use self::table::{SYSCALLS, call};

@@ -1,9 +1,10 @@
 //! Opening, closing and duplicating descriptors: `open(2)`, `openat2(2)`, `close(2)`, `close_range(2)`, `dup(2)`.
 
 use chitin_abi::fs::{
-    AT_FDCWD, CLOSE_RANGE_CLOEXEC, CLOSE_RANGE_UNSHARE, O_ACCMODE, O_APPEND, O_ASYNC, O_CLOEXEC, O_CREAT, O_DIRECT,
-    O_DIRECTORY, O_DSYNC, O_EXCL, O_LARGEFILE, O_NOATIME, O_NOCTTY, O_NOFOLLOW, O_NONBLOCK, O_PATH, O_SYNC, O_TMPFILE,
-    O_TRUNC, O_WRONLY, OpenFlags, OpenHow, RESOLVE_BENEATH, RESOLVE_CACHED, RESOLVE_IN_ROOT,
+    AT_FDCWD, CLOSE_RANGE_CLOEXEC, CLOSE_RANGE_UNSHARE, O_ACCMODE, O_APPEND, O_ASYNC, O_CLOEXEC,
+    O_CREAT, O_DIRECT, O_DIRECTORY, O_DSYNC, O_EXCL, O_LARGEFILE, O_NOATIME, O_NOCTTY, O_NOFOLLOW,
+    O_NONBLOCK, O_PATH, O_SYNC, O_TMPFILE, O_TRUNC, O_WRONLY, OpenFlags, OpenHow, RESOLVE_BENEATH,
+    RESOLVE_CACHED, RESOLVE_IN_ROOT,
 };
 use chitin_abi::poll::PollEvents;
 use chitin_abi::{Errno, GuestAddr, PAGE_SIZE, Result};
@@ -77,7 +78,11 @@ impl How {
             return Err(Errno::EAGAIN);
         }
         let large = if flags & O_PATH == 0 { O_LARGEFILE } else { 0 };
-        Ok(Self { flags: flags | large, mode: how.mode as u32, resolve: ResolveFlags::from_bits_truncate(how.resolve) })
+        Ok(Self {
+            flags: flags | large,
+            mode: how.mode as u32,
+            resolve: ResolveFlags::from_bits_truncate(how.resolve),
+        })
     }
 
     /// What no combination may be.
@@ -108,7 +113,8 @@ async fn do_open(cx: &mut Ctx<'_>, dirfd: i32, path: GuestAddr, how: How) -> Sys
     };
     if let Some(wait) = &opened.wait {
         let over = || if wait.is_over() { Ok(()) } else { Err(Errno::EAGAIN) };
-        cx.blocking(Some(wait.wait_queue()), PollEvents::POLLIN | PollEvents::POLLOUT, false, over).await?;
+        cx.blocking(Some(wait.wait_queue()), PollEvents::POLLIN | PollEvents::POLLOUT, false, over)
+            .await?;
     }
     Ok(cx.install_file(opened.file, how.flags & O_CLOEXEC != 0)?)
 }
@@ -119,7 +125,13 @@ pub async fn open(cx: &mut Ctx<'_>, path: PathPtr, flags: OpenMode, mode: Mode) 
 }
 
 /// `openat(2)`.
-pub async fn openat(cx: &mut Ctx<'_>, dirfd: Fd, path: PathPtr, flags: OpenMode, mode: Mode) -> SysResult {
+pub async fn openat(
+    cx: &mut Ctx<'_>,
+    dirfd: Fd,
+    path: PathPtr,
+    flags: OpenMode,
+    mode: Mode,
+) -> SysResult {
     do_open(cx, dirfd.0, path.0, How::lenient(flags.0, mode.0)).await
 }
 
@@ -129,7 +141,13 @@ pub async fn creat(cx: &mut Ctx<'_>, path: PathPtr, mode: Mode) -> SysResult {
 }
 
 /// `openat2(2)`.
-pub async fn openat2(cx: &mut Ctx<'_>, dirfd: Fd, path: PathPtr, how: GuestAddr, size: usize) -> SysResult {
+pub async fn openat2(
+    cx: &mut Ctx<'_>,
+    dirfd: Fd,
+    path: PathPtr,
+    how: GuestAddr,
+    size: usize,
+) -> SysResult {
     let how = read_extensible::<OpenHow>(cx, how, size, OPEN_HOW_SIZE)?;
     do_open(cx, dirfd.0, path.0, How::strict(&how)?).await
 }
@@ -231,7 +249,9 @@ mod tests {
     use super::*;
 
     fn strict(flags: u32, mode: u64, resolve: u64) -> Option<Errno> {
-        How::strict(&OpenHow { flags: flags.into(), mode, resolve }).and_then(|how| how.check()).err()
+        How::strict(&OpenHow { flags: flags.into(), mode, resolve })
+            .and_then(|how| how.check())
+            .err()
     }
 
     #[test]

@@ -60,7 +60,10 @@ impl<'a> Scatter<'a> {
     ///
     /// # Errors
     /// EFAULT for a range that no guest can have.
-    pub fn of_ranges(memory: &'a dyn GuestMemory, mut ranges: SmallVec<[(u64, u64); 4]>) -> Result<Self> {
+    pub fn of_ranges(
+        memory: &'a dyn GuestMemory,
+        mut ranges: SmallVec<[(u64, u64); 4]>,
+    ) -> Result<Self> {
         let mut total = 0;
         for (addr, len) in &mut ranges {
             check_range(*addr, *len)?;
@@ -108,7 +111,11 @@ impl<'a> Scatter<'a> {
 ///
 /// # Errors
 /// EINVAL for more than 1024 of them or a negative length; EFAULT.
-pub fn read_vector(memory: &dyn GuestMemory, iov: GuestAddr, count: usize) -> Result<SmallVec<[(u64, u64); 4]>> {
+pub fn read_vector(
+    memory: &dyn GuestMemory,
+    iov: GuestAddr,
+    count: usize,
+) -> Result<SmallVec<[(u64, u64); 4]>> {
     if count > IOV_MAX {
         return Err(Errno::EINVAL);
     }
@@ -184,7 +191,10 @@ mod tests {
 
     impl Memory {
         fn range(&self, addr: GuestAddr, len: usize) -> Result<core::ops::Range<usize>> {
-            let start = usize::try_from(addr.0).ok().and_then(|addr| addr.checked_sub(0x1000)).ok_or(Errno::EFAULT)?;
+            let start = usize::try_from(addr.0)
+                .ok()
+                .and_then(|addr| addr.checked_sub(0x1000))
+                .ok_or(Errno::EFAULT)?;
             let size = self.0.lock().len();
             if start >= size { Err(Errno::EFAULT) } else { Ok(start..size.min(start + len)) }
         }
@@ -256,7 +266,10 @@ mod tests {
         assert_eq!(Scatter::vector(&memory, GuestAddr(8), 1).err(), Some(Errno::EFAULT));
         let high = with_vectors(&[(1 << 47, 1)]);
         assert_eq!(Scatter::vector(&high, GuestAddr(0x1000), 1).err(), Some(Errno::EFAULT));
-        assert_eq!(Scatter::single(&memory, GuestAddr(0x1000), usize::MAX).err(), Some(Errno::EFAULT));
+        assert_eq!(
+            Scatter::single(&memory, GuestAddr(0x1000), usize::MAX).err(),
+            Some(Errno::EFAULT)
+        );
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! What files are: `stat(2)`, `statx(2)`, `statfs(2)`, `access(2)`, `readlink(2)`.
 
 use chitin_abi::fs::{
-    AT_EACCESS, AT_EMPTY_PATH, AT_FDCWD, AT_NO_AUTOMOUNT, AT_STATX_SYNC_TYPE, AT_SYMLINK_NOFOLLOW, STATX_ATTR_MOUNT_ROOT,
-    STATX_BASIC_STATS, STATX_BTIME, STATX_MNT_ID, STATX_MNT_ID_UNIQUE, ST_VALID, Stat, Statfs, Statx, StatxTimestamp, X_OK,
-    major, minor,
+    AT_EACCESS, AT_EMPTY_PATH, AT_FDCWD, AT_NO_AUTOMOUNT, AT_STATX_SYNC_TYPE, AT_SYMLINK_NOFOLLOW,
+    ST_VALID, STATX_ATTR_MOUNT_ROOT, STATX_BASIC_STATS, STATX_BTIME, STATX_MNT_ID,
+    STATX_MNT_ID_UNIQUE, Stat, Statfs, Statx, StatxTimestamp, X_OK, major, minor,
 };
 use chitin_abi::time::Timespec;
 use chitin_abi::{Errno, GuestAddr, Result};
@@ -65,7 +65,13 @@ pub fn fstat(cx: &mut Ctx<'_>, fd: Fd, buf: GuestAddr) -> SysResult {
 }
 
 /// `fstatat(2)`.
-pub fn newfstatat(cx: &mut Ctx<'_>, dirfd: Fd, path: PathPtr, buf: GuestAddr, flags: AtFlags) -> SysResult {
+pub fn newfstatat(
+    cx: &mut Ctx<'_>,
+    dirfd: Fd,
+    path: PathPtr,
+    buf: GuestAddr,
+    flags: AtFlags,
+) -> SysResult {
     let known = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH | AT_STATX_SYNC_TYPE;
     if flags.0 & !known != 0 {
         return Err(Errno::EINVAL.into());
@@ -119,7 +125,14 @@ fn fill_statx(target: &Target, attr: &Attr, mask: u32, cred: &Credentials) -> St
 }
 
 /// `statx(2)`.
-pub fn statx(cx: &mut Ctx<'_>, dirfd: Fd, path: PathPtr, flags: AtFlags, mask: Flags, buf: GuestAddr) -> SysResult {
+pub fn statx(
+    cx: &mut Ctx<'_>,
+    dirfd: Fd,
+    path: PathPtr,
+    flags: AtFlags,
+    mask: Flags,
+    buf: GuestAddr,
+) -> SysResult {
     let known = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH | AT_STATX_SYNC_TYPE;
     let both = flags.0 & AT_STATX_SYNC_TYPE == AT_STATX_SYNC_TYPE;
     if flags.0 & !known != 0 || both || mask.0 & STATX_RESERVED != 0 {
@@ -161,7 +174,13 @@ pub fn faccessat(cx: &mut Ctx<'_>, dirfd: Fd, path: PathPtr, mode: u32) -> SysRe
 }
 
 /// `faccessat2(2)`.
-pub fn faccessat2(cx: &mut Ctx<'_>, dirfd: Fd, path: PathPtr, mode: u32, flags: AtFlags) -> SysResult {
+pub fn faccessat2(
+    cx: &mut Ctx<'_>,
+    dirfd: Fd,
+    path: PathPtr,
+    mode: u32,
+    flags: AtFlags,
+) -> SysResult {
     do_access(cx, dirfd, path, mode, flags.0)
 }
 
@@ -171,14 +190,21 @@ pub fn readlink(cx: &mut Ctx<'_>, path: PathPtr, buf: BytesOut, size: i32) -> Sy
 }
 
 /// `readlinkat(2)`.
-pub fn readlinkat(cx: &mut Ctx<'_>, dirfd: Fd, path: PathPtr, buf: BytesOut, size: i32) -> SysResult {
+pub fn readlinkat(
+    cx: &mut Ctx<'_>,
+    dirfd: Fd,
+    path: PathPtr,
+    buf: BytesOut,
+    size: i32,
+) -> SysResult {
     let size = usize::try_from(size).ok().filter(|size| *size > 0).ok_or(Errno::EINVAL)?;
     let caller = cx.path_caller();
     let name = cx.read_path(path.0)?;
     let text = if name.is_empty() {
         // An `O_PATH` descriptor of a link; anything else does not exist.
         let file = if dirfd.0 == AT_FDCWD { Err(Errno::ENOENT) } else { cx.any_file(dirfd.0) }?;
-        let path = file.path().filter(|path| path.inode().attr().is_ok_and(|attr| attr.is_symlink()));
+        let path =
+            file.path().filter(|path| path.inode().attr().is_ok_and(|attr| attr.is_symlink()));
         caller.walk().readlink(path.ok_or(Errno::ENOENT)?)?
     } else {
         let walk = cx.walk_at(&caller, dirfd.0, &name)?;
@@ -245,11 +271,15 @@ pub fn fstatfs(cx: &mut Ctx<'_>, fd: Fd, buf: GuestAddr) -> SysResult {
 
 /// `ustat(2)`: only the free blocks and inodes of a mounted device.
 pub fn ustat(cx: &mut Ctx<'_>, dev: u32, buf: GuestAddr) -> SysResult {
-    let wanted = (u64::from(dev >> 8) & 0xfff, (u64::from(dev) & 0xff) | ((u64::from(dev) >> 12) & 0xf_ff00));
+    let wanted = (
+        u64::from(dev >> 8) & 0xfff,
+        (u64::from(dev) & 0xff) | ((u64::from(dev) >> 12) & 0xf_ff00),
+    );
     let mounts = cx.task.namespaces().mount.mounts(&cx.task.fs().root());
-    let found = mounts.iter().map(|info| info.mount.mount().super_block()).find(|block| {
-        (u64::from(major(block.dev)), u64::from(minor(block.dev))) == wanted
-    });
+    let found = mounts
+        .iter()
+        .map(|info| info.mount.mount().super_block())
+        .find(|block| (u64::from(major(block.dev)), u64::from(minor(block.dev))) == wanted);
     let stats: Result<FsStats> = found.ok_or(Errno::EINVAL).and_then(|block| block.fs().stats());
     let stats = stats?;
     let mut bytes = [0_u8; 32];

@@ -1,8 +1,9 @@
 //! Making, naming and removing files: `mkdir(2)`, `mknod(2)`, `link(2)`, `symlink(2)`, `unlink(2)`, `rename(2)`.
 
 use chitin_abi::fs::{
-    AT_EMPTY_PATH, AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_FOLLOW, AT_SYMLINK_NOFOLLOW, RENAME_EXCHANGE, RENAME_NOREPLACE,
-    RENAME_WHITEOUT, S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFMT, S_IFREG, S_IFSOCK, makedev,
+    AT_EMPTY_PATH, AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_FOLLOW, AT_SYMLINK_NOFOLLOW, RENAME_EXCHANGE,
+    RENAME_NOREPLACE, RENAME_WHITEOUT, S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFMT, S_IFREG,
+    S_IFSOCK, makedev,
 };
 use chitin_abi::process::CAP_DAC_READ_SEARCH;
 use chitin_abi::{Errno, Result};
@@ -89,7 +90,14 @@ pub fn link(cx: &mut Ctx<'_>, old: PathPtr, new: PathPtr) -> SysResult {
 }
 
 /// `linkat(2)`.
-pub fn linkat(cx: &mut Ctx<'_>, old_dir: Fd, old: PathPtr, new_dir: Fd, new: PathPtr, flags: AtFlags) -> SysResult {
+pub fn linkat(
+    cx: &mut Ctx<'_>,
+    old_dir: Fd,
+    old: PathPtr,
+    new_dir: Fd,
+    new: PathPtr,
+    flags: AtFlags,
+) -> SysResult {
     if flags.0 & !(AT_SYMLINK_FOLLOW | AT_EMPTY_PATH) != 0 {
         return Err(Errno::EINVAL.into());
     }
@@ -97,7 +105,9 @@ pub fn linkat(cx: &mut Ctx<'_>, old_dir: Fd, old: PathPtr, new_dir: Fd, new: Pat
     let follow = if flags.0 & AT_SYMLINK_FOLLOW == 0 { AT_SYMLINK_NOFOLLOW } else { 0 };
     let target = cx.target_at(&caller, old_dir.0, old.0, (flags.0 & AT_EMPTY_PATH) | follow)?;
     if let Target::File(file) = &target {
-        let same = file.cred.uid == caller.cred.uid && file.cred.gid == caller.cred.gid && file.cred.caps == caller.cred.caps;
+        let same = file.cred.uid == caller.cred.uid
+            && file.cred.gid == caller.cred.gid
+            && file.cred.caps == caller.cred.caps;
         if !same && !caller.cred.caps.has(CAP_DAC_READ_SEARCH) {
             return Err(Errno::ENOENT.into());
         }
@@ -130,13 +140,27 @@ pub fn rename(cx: &mut Ctx<'_>, old: PathPtr, new: PathPtr) -> SysResult {
 }
 
 /// `renameat(2)`.
-pub fn renameat(cx: &mut Ctx<'_>, old_dir: Fd, old: PathPtr, new_dir: Fd, new: PathPtr) -> SysResult {
+pub fn renameat(
+    cx: &mut Ctx<'_>,
+    old_dir: Fd,
+    old: PathPtr,
+    new_dir: Fd,
+    new: PathPtr,
+) -> SysResult {
     renameat2(cx, old_dir, old, new_dir, new, Flags(0))
 }
 
 /// `renameat2(2)`.
-pub fn renameat2(cx: &mut Ctx<'_>, old_dir: Fd, old: PathPtr, new_dir: Fd, new: PathPtr, flags: Flags) -> SysResult {
-    let exclusive = flags.0 & RENAME_EXCHANGE != 0 && flags.0 & (RENAME_NOREPLACE | RENAME_WHITEOUT) != 0;
+pub fn renameat2(
+    cx: &mut Ctx<'_>,
+    old_dir: Fd,
+    old: PathPtr,
+    new_dir: Fd,
+    new: PathPtr,
+    flags: Flags,
+) -> SysResult {
+    let exclusive =
+        flags.0 & RENAME_EXCHANGE != 0 && flags.0 & (RENAME_NOREPLACE | RENAME_WHITEOUT) != 0;
     if flags.0 & !(RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT) != 0 || exclusive {
         return Err(Errno::EINVAL.into());
     }

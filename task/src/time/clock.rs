@@ -75,6 +75,12 @@ impl KernelClock {
     }
 }
 
+impl chitin_vfs::clock::Clock for KernelClock {
+    fn now(&self) -> Timespec {
+        self.realtime()
+    }
+}
+
 impl Default for KernelClock {
     fn default() -> Self {
         Self::host()

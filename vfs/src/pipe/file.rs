@@ -132,6 +132,10 @@ impl File for PipeEnd {
         true
     }
 
+    fn writes_whole(&self) -> bool {
+        true
+    }
+
     fn poll(&self) -> PollEvents {
         let state = self.pipe.state.lock();
         let mut events = PollEvents::empty();

@@ -27,7 +27,8 @@ fn value(limit: u64) -> String {
 
 /// The table of (soft, hard) limits, in the order of `RLIMIT_…`.
 pub fn limits(limits: &[(u64, u64); 16]) -> String {
-    let mut text = format!("{:<25} {:<20} {:<20} {:<10}\n", "Limit", "Soft Limit", "Hard Limit", "Units");
+    let mut text =
+        format!("{:<25} {:<20} {:<20} {:<10}\n", "Limit", "Soft Limit", "Hard Limit", "Units");
     for ((name, unit), (soft, hard)) in ROWS.iter().zip(limits) {
         let _ = writeln!(text, "{name:<25} {:<20} {:<20} {unit:<10}", value(*soft), value(*hard));
     }
@@ -40,8 +41,14 @@ mod tests {
     fn rows_are_as_wide_as_linux_has_them() {
         let text = super::limits(&[(u64::MAX, 5); 16]);
         let mut lines = text.lines();
-        assert_eq!(lines.next(), Some("Limit                     Soft Limit           Hard Limit           Units     "));
-        assert_eq!(lines.next(), Some("Max cpu time              unlimited            5                    seconds   "));
+        assert_eq!(
+            lines.next(),
+            Some("Limit                     Soft Limit           Hard Limit           Units     ")
+        );
+        assert_eq!(
+            lines.next(),
+            Some("Max cpu time              unlimited            5                    seconds   ")
+        );
         assert_eq!(lines.count(), 15);
     }
 }

@@ -31,7 +31,18 @@ const KIB: u64 = 1024;
 
 /// `/proc/meminfo`.
 pub fn meminfo(memory: &Memory) -> String {
-    let Memory { total, free, cached, anonymous, mapped, shmem, committed, locked, kernel_stack, page_tables } = *memory;
+    let Memory {
+        total,
+        free,
+        cached,
+        anonymous,
+        mapped,
+        shmem,
+        committed,
+        locked,
+        kernel_stack,
+        page_tables,
+    } = *memory;
     let available = free.saturating_add(cached.saturating_sub(shmem)).min(total);
     let file = cached.saturating_sub(shmem);
     let anon = anonymous.saturating_add(shmem);
@@ -148,7 +159,8 @@ mod tests {
 
     #[test]
     fn parts_add_up() {
-        let memory = Memory { cached: 10 * KIB, shmem: 12 * KIB, anonymous: 5 * KIB, ..Memory::default() };
+        let memory =
+            Memory { cached: 10 * KIB, shmem: 12 * KIB, anonymous: 5 * KIB, ..Memory::default() };
         assert!(meminfo(&memory).contains("MemAvailable:          0 kB"));
         assert!(vmstat(&memory).contains("nr_file_pages 2\n"));
     }

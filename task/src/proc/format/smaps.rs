@@ -97,7 +97,11 @@ mod tests {
 
     #[test]
     fn rollup_is_one_entry() {
-        let text = rollup(0x1000, 0x3000, &Resident::default().plus(Resident { rss: 4096, ..Resident::default() }));
+        let text = rollup(
+            0x1000,
+            0x3000,
+            &Resident::default().plus(Resident { rss: 4096, ..Resident::default() }),
+        );
         assert!(text.starts_with("00001000-00003000 ---p 00000000 00:00 0"));
         assert!(text.lines().next().unwrap().ends_with(" [rollup]"));
         assert!(text.contains("Pss_File:              4 kB\n"));

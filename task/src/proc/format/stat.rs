@@ -125,13 +125,26 @@ pub fn stat(stat: &Stat) -> String {
         stat.exit_code.into(),
     ];
     let numbers: Vec<String> = numbers.iter().map(i128::to_string).collect();
-    format!("{} ({}) {} {}\n", stat.pid, escaped_name(&stat.comm, b"\n\\"), stat.state, numbers.join(" "))
+    format!(
+        "{} ({}) {} {}\n",
+        stat.pid,
+        escaped_name(&stat.comm, b"\n\\"),
+        stat.state,
+        numbers.join(" ")
+    )
 }
 
 /// `/proc/pid/statm`, from bytes.
 pub fn statm(total: u64, resident: u64, shared: u64, text: u64, data: u64) -> String {
     let pages = |bytes: u64| bytes / 4096;
-    format!("{} {} {} {} 0 {} 0\n", pages(total), pages(resident), pages(shared), pages(text), pages(data))
+    format!(
+        "{} {} {} {} 0 {} 0\n",
+        pages(total),
+        pages(resident),
+        pages(shared),
+        pages(text),
+        pages(data)
+    )
 }
 
 #[cfg(test)]
@@ -161,7 +174,16 @@ mod tests {
         let fields: Vec<&str> = rest.split(' ').collect();
         // Field n of proc_pid_stat(5) is fields[n - 3].
         assert_eq!(fields.len(), 50);
-        for (number, value) in [(3, "S"), (4, "1"), (8, "-1"), (14, "123"), (20, "3"), (22, "500"), (23, "8192"), (24, "2")] {
+        for (number, value) in [
+            (3, "S"),
+            (4, "1"),
+            (8, "-1"),
+            (14, "123"),
+            (20, "3"),
+            (22, "500"),
+            (23, "8192"),
+            (24, "2"),
+        ] {
             assert_eq!(fields[number - 3], value, "field {number}");
         }
         assert_eq!(fields[25 - 3], u64::MAX.to_string());

@@ -202,7 +202,7 @@ fn descriptor(fd: i32) -> String {
 fn signal_name(number: i32) -> String {
     u32::try_from(number)
         .ok()
-        .and_then(chitin_abi::signal::signal_name)
+        .and_then(signal::signal_name)
         .map_or_else(|| realtime_signal(number), |name| name.to_owned())
 }
 
