@@ -38,6 +38,27 @@ pub struct Attr {
 }
 
 impl Attr {
+    /// A file of this mode with one link, owned by root, with nothing in it.
+    pub const fn empty(mode: u32) -> Self {
+        let epoch = Timespec { tv_sec: 0, tv_nsec: 0 };
+        Self {
+            dev: 0,
+            ino: 1,
+            mode,
+            nlink: 1,
+            uid: 0,
+            gid: 0,
+            rdev: 0,
+            size: 0,
+            blksize: 4096,
+            blocks: 0,
+            atime: epoch,
+            mtime: epoch,
+            ctime: epoch,
+            btime: epoch,
+        }
+    }
+
     /// The type bits (`S_IFMT`).
     pub const fn file_type(&self) -> u32 {
         self.mode & fs::S_IFMT
@@ -77,14 +98,15 @@ pub struct SetAttr {
     pub mtime: Option<Timespec>,
 }
 
-/// The owner and permission bits that a new file gets.
+/// The owner and permission bits that a new file gets; the umask and the directory's set-group-id bit have been
+/// looked at by the walk.
 #[derive(Clone, Copy, Debug)]
 pub struct NewFile {
-    /// Type and permission bits, the umask already applied.
+    /// Type and permission bits.
     pub mode: u32,
     /// Owner.
     pub uid: u32,
-    /// Group (before the directory's set-group-id bit is looked at).
+    /// Group.
     pub gid: u32,
     /// Device number of a device node.
     pub rdev: u64,

@@ -18,6 +18,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 
+use chitin_abi::fs::{S_IFDIR, S_IFLNK, S_IFMT};
 use chitin_abi::{Errno, Result};
 use hashbrown::HashMap;
 use parking_lot::{Mutex, RwLock};
@@ -55,6 +56,8 @@ pub(crate) enum Cached {
 /// A name in the tree.
 pub struct Dentry {
     inode: Arc<dyn Inode>,
+    /// `S_IFMT` bits, which never change.
+    kind: u32,
     cache: Arc<DentryCache>,
     place: RwLock<Place>,
     children: RwLock<HashMap<Name, Slot>>,
@@ -72,8 +75,10 @@ pub(crate) struct DentryCache {
     pub(crate) rename: Mutex<()>,
     queue: Mutex<VecDeque<(Weak<Dentry>, Name)>>,
     limit: usize,
-    /// Inotify watches on inodes of this tree: events need no look at parents while it is 0.
-    pub(crate) watches: AtomicUsize,
+    /// Inotify watches on inodes of this tree; owned by [`crate::notify`].
+    pub(crate) watches: Mutex<Vec<Weak<crate::notify::Watch>>>,
+    /// How many: events need no look at parents while it is 0.
+    pub(crate) watch_count: AtomicUsize,
 }
 
 /// The dentries of one file-system instance; the cached ones go with it.
@@ -88,7 +93,8 @@ impl DentryTree {
             rename: Mutex::new(()),
             queue: Mutex::default(),
             limit: DEFAULT_LIMIT,
-            watches: AtomicUsize::new(0),
+            watches: Mutex::default(),
+            watch_count: AtomicUsize::new(0),
         });
         let place = Place { parent: None, name: Arc::from(&b"/"[..]) };
         Arc::new(Self { root: Arc::new(Dentry::build(root, cache, place)) })
@@ -102,14 +108,17 @@ impl DentryTree {
 
 impl Drop for DentryTree {
     fn drop(&mut self) {
+        crate::notify::unmounted(&self.root.cache);
         self.root.forget_children();
     }
 }
 
 impl Dentry {
     fn build(inode: Arc<dyn Inode>, cache: Arc<DentryCache>, place: Place) -> Self {
+        let kind = inode.access_info().map_or(0, |info| info.mode & S_IFMT);
         Self {
             inode,
+            kind,
             cache,
             place: RwLock::new(place),
             children: RwLock::default(),
@@ -135,6 +144,21 @@ impl Dentry {
     /// The file.
     pub fn inode(&self) -> &Arc<dyn Inode> {
         &self.inode
+    }
+
+    /// Its type (`S_IFMT`).
+    pub fn kind(&self) -> u32 {
+        self.kind
+    }
+
+    /// Whether it is a directory.
+    pub fn is_dir(&self) -> bool {
+        self.kind == S_IFDIR
+    }
+
+    /// Whether it is a symbolic link.
+    pub fn is_symlink(&self) -> bool {
+        self.kind == S_IFLNK
     }
 
     /// The last component of its path; `/` for a root.
@@ -256,8 +280,9 @@ impl Dentry {
         match self.inode.lookup(name) {
             Ok(inode) => Ok(self.insert_weak(name, inode)),
             Err(error) => {
-                let gone = error == Errno::ENOENT && self.forget(name);
-                let _ = gone;
+                if error == Errno::ENOENT {
+                    self.forget(name);
+                }
                 Err(error)
             }
         }

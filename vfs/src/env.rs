@@ -4,10 +4,13 @@ use core::any::Any;
 use core::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::Arc;
 
+use crate::anon_path::AnonMount;
 use crate::clock::{Clock, SystemClock};
 use crate::device::DeviceRegistry;
+use crate::file::OpenFile;
 use crate::fs_type::FsTypes;
 use crate::locks::LockGraph;
+use crate::path::Path;
 
 /// Who makes a call, as far as files such as `/dev/tty` and `/proc/self` want to know.
 pub trait Caller: Any + Send + Sync {
@@ -66,6 +69,7 @@ pub struct VfsShared {
     pub sysctls: Sysctls,
     /// Time of changes.
     pub clock: Arc<dyn Clock>,
+    anonymous: AnonMount,
 }
 
 impl VfsShared {
@@ -77,7 +81,13 @@ impl VfsShared {
             lock_graph: LockGraph::default(),
             sysctls: Sysctls::default(),
             clock,
+            anonymous: AnonMount::new(),
         })
+    }
+
+    /// The path of an open file: where it was opened, or one of its own for a file without a name.
+    pub fn path_of(&self, file: &Arc<OpenFile>) -> Path {
+        file.path().cloned().unwrap_or_else(|| self.anonymous.path(file))
     }
 }
 

@@ -199,6 +199,15 @@ pub trait File: Any + Send + Sync {
         Err(Errno::EINVAL)
     }
 
+    /// Opens the same object once more (`/proc/self/fd/3` of a file without a name).
+    ///
+    /// # Errors
+    /// ENXIO for what cannot be opened by a name, such as sockets.
+    fn reopen(self: Arc<Self>, flags: OpenFlags) -> Result<Arc<dyn File>> {
+        let _ = flags;
+        Err(Errno::ENXIO)
+    }
+
     /// Called when status flags change (`F_SETFL`).
     fn flags_changed(&self, flags: OpenFlags) {
         let _ = flags;

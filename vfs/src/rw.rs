@@ -4,12 +4,17 @@
 //! clears, and the events that watches are told. Costs beyond the file's own: one uncontended lock where the
 //! position is used, two atomic loads for watches, one lock of the inode for its access time.
 
-use chitin_abi::fs::{OpenFlags, S_ISGID, S_ISUID, S_IXGRP};
+use std::sync::Arc;
+
+use chitin_abi::fs::{FALLOC_FL_KEEP_SIZE, OpenFlags, S_IFMT, S_IFREG, S_ISGID, S_ISUID, S_IXGRP};
+use chitin_abi::process::CAP_FSETID;
 use chitin_abi::{Errno, Result};
 
 use crate::attr::SetAttr;
+use crate::cred::Cred;
 use crate::env::VfsEnv;
-use crate::file::{OpenFile, WriteAt};
+use crate::file::{DirEntry, OpenFile, WriteAt};
+use crate::inode::Inode;
 use crate::io::{Sink, Source};
 use crate::mount::MountFlags;
 
@@ -155,31 +160,125 @@ impl OpenFile {
         touch_path(path, env);
     }
 
-    /// Removes set-id bits (and file capabilities) before a change of the contents by somebody who may not
-    /// keep them.
+    /// Removes set-id bits and file capabilities before a change of the contents.
     ///
     /// # Errors
     /// Those of the storage.
     pub fn clear_set_id(&self, env: &VfsEnv) -> Result<()> {
         let Some(path) = self.path() else { return Ok(()) };
-        if self.cred.caps.has(chitin_abi::process::CAP_FSETID) {
-            return Ok(());
-        }
         let inode = path.dentry().inode();
-        let attr = inode.attr()?;
-        if !attr.is_regular() {
+        let mode = lost_privileges(inode, &self.cred)?;
+        if mode.is_none() {
             return Ok(());
         }
-        let mut drop_bits = attr.mode & S_ISUID;
-        if attr.mode & S_IXGRP != 0 {
-            drop_bits |= attr.mode & S_ISGID;
-        }
-        if drop_bits == 0 {
-            return Ok(());
-        }
-        let change = SetAttr { mode: Some(attr.mode & 0o7777 & !drop_bits), ..SetAttr::default() };
-        inode.set_attr(&change, env.shared.clock.now())
+        inode.set_attr(&SetAttr { mode, ..SetAttr::default() }, env.shared.clock.now())
     }
+
+    /// `ftruncate(2)`.
+    ///
+    /// # Errors
+    /// EINVAL where it is not open for writing or no regular file, EFBIG, EPERM while sealed.
+    pub fn truncate(&self, length: u64, env: &VfsEnv) -> Result<()> {
+        if !self.writable() {
+            return Err(Errno::EINVAL);
+        }
+        let attr = self.attr()?;
+        if !attr.is_regular() {
+            return Err(Errno::EINVAL);
+        }
+        check_size(length, env)?;
+        let mut change = SetAttr { size: Some(length), ..SetAttr::default() };
+        match self.path() {
+            Some(path) => {
+                let inode = path.dentry().inode();
+                change.mode = lost_privileges(inode, &self.cred)?;
+                inode.set_attr(&change, env.shared.clock.now())?;
+            }
+            None => self.file().set_attr(&change)?,
+        }
+        crate::notify::modify(self);
+        Ok(())
+    }
+
+    /// `fallocate(2)`; the caller has checked signs and known mode bits.
+    ///
+    /// # Errors
+    /// EBADF, ESPIPE, ENODEV, EFBIG, EOPNOTSUPP, ENOSPC.
+    pub fn allocate(&self, mode: u32, offset: u64, length: u64, env: &VfsEnv) -> Result<()> {
+        if !self.writable() {
+            return Err(Errno::EBADF);
+        }
+        if self.file().is_stream() {
+            return Err(Errno::ESPIPE);
+        }
+        let end =
+            offset.checked_add(length).filter(|end| *end <= MAX_OFFSET).ok_or(Errno::EFBIG)?;
+        if mode & FALLOC_FL_KEEP_SIZE == 0 {
+            check_size(end, env)?;
+        }
+        self.clear_set_id(env)?;
+        self.file().allocate(mode, offset, length)?;
+        crate::notify::modify(self);
+        Ok(())
+    }
+
+    /// Hands out directory entries from the position on and moves it behind the last one that `emit` took.
+    ///
+    /// # Errors
+    /// EBADF, ENOTDIR, ENOENT for a directory that has been removed.
+    pub fn read_dir(&self, env: &VfsEnv, emit: &mut dyn FnMut(DirEntry<'_>) -> bool) -> Result<()> {
+        if !self.readable() {
+            return Err(Errno::EBADF);
+        }
+        let mut position = self.position.lock();
+        if self.path().is_some_and(|path| path.dentry().is_dir() && path.dentry().is_unlinked()) {
+            return Err(Errno::ENOENT);
+        }
+        let mut next = *position;
+        let result = self.file().read_dir(*position, &mut |entry| {
+            let after = entry.next;
+            let taken = emit(entry);
+            if taken {
+                next = after;
+            }
+            taken
+        });
+        *position = next;
+        drop(position);
+        result?;
+        self.touch(env);
+        crate::notify::access(self);
+        Ok(())
+    }
+}
+
+/// Fails for a size that the caller's limit forbids.
+///
+/// # Errors
+/// EFBIG.
+pub fn check_size(size: u64, env: &VfsEnv) -> Result<()> {
+    if size > env.file_size_limit.min(MAX_OFFSET) { Err(Errno::EFBIG) } else { Ok(()) }
+}
+
+/// What a change of the contents takes away: removes file capabilities and returns the mode without set-id
+/// bits where those must go. Remembered, so that it costs one atomic load per write.
+pub(crate) fn lost_privileges(inode: &Arc<dyn Inode>, cred: &Cred) -> Result<Option<u32>> {
+    let state = inode.state();
+    if state.has_no_privileges() {
+        return Ok(None);
+    }
+    let info = inode.access_info()?;
+    if info.mode & S_IFMT != S_IFREG {
+        return Ok(None);
+    }
+    crate::walk::remove_capabilities(inode)?;
+    let group = if info.mode & S_IXGRP != 0 { S_ISGID } else { 0 };
+    let lost = info.mode & (S_ISUID | group);
+    if lost == 0 {
+        state.set_no_privileges();
+        return Ok(None);
+    }
+    if cred.caps.has(CAP_FSETID) { Ok(None) } else { Ok(Some(info.mode & 0o7777 & !lost)) }
 }
 
 /// Notes an access to what a path names (reading a directory, following a link).

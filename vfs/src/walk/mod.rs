@@ -1,10 +1,26 @@
 //! Everything that takes a path: lookup, open, create, remove, rename, attributes.
+//!
+//! A [`Walk`] is the caller's point of view for one system call: root, starting directory, identity, time. It
+//! holds no lock between its steps; each change locks the directory (or two) that it is in, as drawn in
+//! [`crate::dentry`], asks the file system, updates the cache, unlocks, and only then tells watches.
+//!
+//! References: path_resolution(7), open(2), openat2(2), rename(2).
+
+mod attributes;
+mod create;
+mod open;
+mod remove;
+mod rename;
+mod resolve;
+mod xattr;
+
+pub(crate) use self::attributes::remove_capabilities;
 
 use std::sync::Arc;
 
+use chitin_abi::Result;
 use chitin_abi::fs::OpenFlags;
 use chitin_abi::time::Timespec;
-use chitin_abi::{Errno, Result};
 
 use crate::cred::Cred;
 use crate::env::VfsEnv;
@@ -76,13 +92,16 @@ pub struct ExecFile {
 }
 
 impl Walk<'_> {
+    fn do_lookup(&self, path: &[u8], follow: bool) -> Result<Path> {
+        resolve::Resolver::new(self, path)?.finish(follow)
+    }
+
     /// The file of a path. A final symbolic link is followed if `follow`.
     ///
     /// # Errors
     /// ENOENT (also for an empty path), ENOTDIR, EACCES, ELOOP, ENAMETOOLONG; EXDEV and EAGAIN by `resolve`.
     pub fn lookup(&self, path: &[u8], follow: bool) -> Result<Path> {
-        let _ = (path, follow);
-        Err(Errno::ENOSYS)
+        self.do_lookup(path, follow)
     }
 
     /// `open(2)`.
@@ -90,8 +109,7 @@ impl Walk<'_> {
     /// # Errors
     /// All of open(2)'s.
     pub fn open(&self, path: &[u8], flags: OpenFlags, mode: u32) -> Result<Opened> {
-        let _ = (path, flags, mode);
-        Err(Errno::ENOSYS)
+        self.do_open(path, flags, mode)
     }
 
     /// Opens what has been found already; `flags` as for [`Walk::open`] without `O_CREAT`.
@@ -99,8 +117,7 @@ impl Walk<'_> {
     /// # Errors
     /// As [`Walk::open`].
     pub fn open_path(&self, path: &Path, flags: OpenFlags) -> Result<Opened> {
-        let _ = (path, flags);
-        Err(Errno::ENOSYS)
+        self.do_open_path(path, flags)
     }
 
     /// Opens a program for execution: a regular file with execute permission on a mount that allows it.
@@ -108,8 +125,7 @@ impl Walk<'_> {
     /// # Errors
     /// EACCES, ETXTBSY.
     pub fn open_exec(&self, path: &Path) -> Result<ExecFile> {
-        let _ = path;
-        Err(Errno::ENOSYS)
+        self.do_open_exec(path)
     }
 
     /// `mkdir(2)`.
@@ -117,8 +133,7 @@ impl Walk<'_> {
     /// # Errors
     /// All of mkdir(2)'s.
     pub fn mkdir(&self, path: &[u8], mode: u32) -> Result<Path> {
-        let _ = (path, mode);
-        Err(Errno::ENOSYS)
+        self.do_mkdir(path, mode)
     }
 
     /// `mknod(2)`; also for the socket of a `bind(2)`.
@@ -126,8 +141,7 @@ impl Walk<'_> {
     /// # Errors
     /// All of mknod(2)'s.
     pub fn mknod(&self, path: &[u8], mode: u32, device: u64) -> Result<Path> {
-        let _ = (path, mode, device);
-        Err(Errno::ENOSYS)
+        self.do_mknod(path, mode, device)
     }
 
     /// `symlink(2)`: `path` will lead to `target`.
@@ -135,8 +149,7 @@ impl Walk<'_> {
     /// # Errors
     /// All of symlink(2)'s.
     pub fn symlink(&self, target: &[u8], path: &[u8]) -> Result<Path> {
-        let _ = (target, path);
-        Err(Errno::ENOSYS)
+        self.do_symlink(target, path)
     }
 
     /// `link(2)`: a new name for something that has been looked up.
@@ -144,8 +157,7 @@ impl Walk<'_> {
     /// # Errors
     /// All of link(2)'s.
     pub fn link(&self, old: &Path, path: &[u8]) -> Result<()> {
-        let _ = (old, path);
-        Err(Errno::ENOSYS)
+        self.do_link(old, path)
     }
 
     /// `unlink(2)`.
@@ -153,8 +165,7 @@ impl Walk<'_> {
     /// # Errors
     /// All of unlink(2)'s.
     pub fn unlink(&self, path: &[u8]) -> Result<()> {
-        let _ = path;
-        Err(Errno::ENOSYS)
+        self.do_unlink(path)
     }
 
     /// `rmdir(2)`.
@@ -162,8 +173,7 @@ impl Walk<'_> {
     /// # Errors
     /// All of rmdir(2)'s.
     pub fn rmdir(&self, path: &[u8]) -> Result<()> {
-        let _ = path;
-        Err(Errno::ENOSYS)
+        self.do_rmdir(path)
     }
 
     /// `renameat2(2)`: `new` has the directory that `new_path` starts from.
@@ -171,8 +181,7 @@ impl Walk<'_> {
     /// # Errors
     /// All of rename(2)'s.
     pub fn rename(&self, old: &[u8], new: &Walk<'_>, new_path: &[u8], flags: u32) -> Result<()> {
-        let _ = (old, new, new_path, flags);
-        Err(Errno::ENOSYS)
+        self.do_rename(old, new, new_path, flags)
     }
 
     /// The text of a symbolic link.
@@ -180,8 +189,7 @@ impl Walk<'_> {
     /// # Errors
     /// EINVAL for anything else.
     pub fn readlink(&self, path: &Path) -> Result<Vec<u8>> {
-        let _ = path;
-        Err(Errno::ENOSYS)
+        self.do_readlink(path)
     }
 
     /// Whether the caller may use a file so (`R_OK`, `W_OK`, `X_OK`; 0 for existence), with the read-only and
@@ -190,8 +198,7 @@ impl Walk<'_> {
     /// # Errors
     /// EACCES, EROFS.
     pub fn access(&self, path: &Path, mask: u32) -> Result<()> {
-        let _ = (path, mask);
-        Err(Errno::ENOSYS)
+        self.do_access(path, mask)
     }
 
     /// `chmod(2)`.
@@ -199,8 +206,7 @@ impl Walk<'_> {
     /// # Errors
     /// EPERM, EROFS.
     pub fn chmod(&self, path: &Path, mode: u32) -> Result<()> {
-        let _ = (path, mode);
-        Err(Errno::ENOSYS)
+        self.do_chmod(path, mode)
     }
 
     /// `chown(2)`; `None` leaves an id as it is.
@@ -208,8 +214,7 @@ impl Walk<'_> {
     /// # Errors
     /// EPERM, EROFS.
     pub fn chown(&self, path: &Path, uid: Option<u32>, gid: Option<u32>) -> Result<()> {
-        let _ = (path, uid, gid);
-        Err(Errno::ENOSYS)
+        self.do_chown(path, uid, gid)
     }
 
     /// `utimensat(2)`: access and modification time.
@@ -217,8 +222,7 @@ impl Walk<'_> {
     /// # Errors
     /// EPERM, EACCES, EROFS.
     pub fn utimens(&self, path: &Path, atime: SetTime, mtime: SetTime) -> Result<()> {
-        let _ = (path, atime, mtime);
-        Err(Errno::ENOSYS)
+        self.do_utimens(path, atime, mtime)
     }
 
     /// `truncate(2)`.
@@ -226,8 +230,7 @@ impl Walk<'_> {
     /// # Errors
     /// EISDIR, EINVAL, EACCES, EROFS, ETXTBSY, EFBIG.
     pub fn truncate(&self, path: &Path, length: u64) -> Result<()> {
-        let _ = (path, length);
-        Err(Errno::ENOSYS)
+        self.do_truncate(path, length)
     }
 
     /// Numbers of the file system and `f_flags`.
@@ -243,8 +246,7 @@ impl Walk<'_> {
     /// # Errors
     /// ENODATA, EOPNOTSUPP, EACCES.
     pub fn get_xattr(&self, path: &Path, name: &[u8]) -> Result<Vec<u8>> {
-        let _ = (path, name);
-        Err(Errno::ENOSYS)
+        self.do_get_xattr(path, name)
     }
 
     /// Sets an extended attribute (`XATTR_CREATE`, `XATTR_REPLACE`).
@@ -252,8 +254,7 @@ impl Walk<'_> {
     /// # Errors
     /// EEXIST, ENODATA, EPERM, EACCES, EROFS, E2BIG, ERANGE, ENOSPC.
     pub fn set_xattr(&self, path: &Path, name: &[u8], value: &[u8], flags: u32) -> Result<()> {
-        let _ = (path, name, value, flags);
-        Err(Errno::ENOSYS)
+        self.do_set_xattr(path, name, value, flags)
     }
 
     /// Removes an extended attribute.
@@ -261,8 +262,7 @@ impl Walk<'_> {
     /// # Errors
     /// ENODATA, EPERM, EACCES, EROFS.
     pub fn remove_xattr(&self, path: &Path, name: &[u8]) -> Result<()> {
-        let _ = (path, name);
-        Err(Errno::ENOSYS)
+        self.do_remove_xattr(path, name)
     }
 
     /// The names of the extended attributes that the caller may see.
@@ -270,7 +270,6 @@ impl Walk<'_> {
     /// # Errors
     /// EOPNOTSUPP.
     pub fn list_xattr(&self, path: &Path) -> Result<Vec<Vec<u8>>> {
-        let _ = path;
-        Err(Errno::ENOSYS)
+        self.do_list_xattr(path)
     }
 }
