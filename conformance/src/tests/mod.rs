@@ -2,28 +2,40 @@
 
 use crate::suite::Family;
 
+mod attr;
 mod cred;
 mod epoll;
 mod eventfd;
+mod exec;
 mod fcntl;
+mod inotify;
+mod io;
 mod mmap;
 mod open;
 mod pipe;
+mod select;
 mod signal;
+mod timer;
 mod tree;
 mod unix;
 mod wait;
 
 /// All families, by name.
 pub const FAMILIES: &[Family] = &[
+    attr::FAMILY,
     cred::FAMILY,
     epoll::FAMILY,
     eventfd::FAMILY,
+    exec::FAMILY,
     fcntl::FAMILY,
+    inotify::FAMILY,
+    io::FAMILY,
     mmap::FAMILY,
     open::FAMILY,
     pipe::FAMILY,
+    select::FAMILY,
     signal::FAMILY,
+    timer::FAMILY,
     tree::FAMILY,
     unix::FAMILY,
     wait::FAMILY,
