@@ -2,14 +2,16 @@
 //!
 //! Everything that can fail before the first process runs is reported over the status pipe in one sentence.
 
+mod files;
+
 use std::io::Read as _;
 use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
 
-use crate::confine;
+use crate::confine::{self, root::EmptyRoot};
 use crate::error::{Context as _, Failure, Result};
 use crate::raw;
 use crate::sandbox::launch::Mode;
-use crate::sandbox::sources::Sources;
+use crate::sandbox::sources::{Sources, Tree};
 use crate::sandbox::status::{Event, Reporter};
 use crate::sandbox::{Endowment, Plan};
 
@@ -41,14 +43,14 @@ pub(crate) fn sentry(birth: Birth) -> ! {
     raw::exit_now(code.into())
 }
 
-/// Confines this process up to its filter. Gives the trees of the container.
+/// Confines this process up to its filter. Gives the trees of the container, and the directory of single files.
 fn prepare(
     plan: &Plan,
     mode: Mode,
     sources: Sources,
     mut gate: std::io::PipeReader,
     mut keep: Vec<RawFd>,
-) -> Result<Vec<OwnedFd>> {
+) -> Result<(Vec<Tree>, Option<OwnedFd>)> {
     if gate.read(&mut [0]).unwrap_or(0) == 0 {
         return Err(Failure::new("the command that started the sandbox is gone"));
     }
@@ -59,14 +61,25 @@ fn prepare(
         rustix::process::set_parent_process_death_signal(signal)
             .context(|| "cannot be bound to the command")?;
     }
-    let trees = sources.finish()?;
-    keep.extend(trees.iter().map(|tree| tree.as_raw_fd()));
-    confine::empty_root()?;
+    let null = confine::root::open_null()?;
+    let mut root = EmptyRoot::new()?;
+    let trees = sources.finish(&mut root)?;
+    let files = root.enter()?;
+    replace_standard_descriptors(&null).context(|| "cannot replace the standard descriptors")?;
+    keep.extend(0..3);
+    keep.extend(trees.iter().filter_map(Tree::descriptor));
+    keep.extend(files.as_ref().map(|fd| fd.as_raw_fd()));
     confine::descriptors::keep_only(keep).context(|| "cannot close descriptors")?;
-    if let Some(tree) = trees.first() {
-        confine::descriptors::make_room(tree)
-            .context(|| "cannot raise the limit on descriptors")?;
-    }
+    confine::descriptors::make_room(&std::io::stdin())
+        .context(|| "cannot raise the limit on descriptors")?;
     confine::capabilities::reduce().context(|| "cannot drop capabilities")?;
-    Ok(trees)
+    // Modes of files are the business of the kernel inside.
+    rustix::process::umask(rustix::fs::Mode::empty());
+    Ok((trees, files))
+}
+
+fn replace_standard_descriptors(null: &std::fs::File) -> rustix::io::Result<()> {
+    rustix::stdio::dup2_stdin(null)?;
+    rustix::stdio::dup2_stdout(null)?;
+    rustix::stdio::dup2_stderr(null)
 }

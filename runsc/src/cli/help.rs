@@ -53,5 +53,10 @@ impl Args {
 }
 
 fn syscalls(format: Format) -> String {
-    format!("{format:?}")
+    use chitin_task::syscalls::listing;
+    match format {
+        Format::Table => listing::table_text(),
+        Format::Json => listing::table_json(),
+        Format::Csv => listing::table_csv(),
+    }
 }

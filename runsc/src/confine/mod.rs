@@ -1,7 +1,7 @@
 //! Confinement of the sentry, in the order in which it happens (the table of SECURITY.md is a test):
 //!
 //! 1. [`identity`]: the ids of its own user namespace; not undumpable, so that it may read its stubs.
-//! 2. [`empty_root`]: a root directory with nothing in it, the host's mounts gone from its namespace.
+//! 2. [`root`]: a root directory with nothing in it, the host's mounts gone from its namespace.
 //! 3. [`descriptors`]: nothing open but what it was given; room for many, made before there are threads (a
 //!    descriptor table that grows later costs an RCU grace period, more than 10 ms).
 //! 4. [`capabilities`]: none but five that concern files of the container.
@@ -18,8 +18,6 @@ use rustix::thread::set_no_new_privs;
 
 use crate::error::{Context as _, Result};
 use crate::oci::identity::IdMaps;
-
-pub(crate) use self::root::empty_root;
 
 /// Takes on the ids that the process has in its own user namespace, and a session of its own: signals of a
 /// terminal are not for it.

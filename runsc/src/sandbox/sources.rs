@@ -8,7 +8,7 @@
 //! before it is confined.
 
 use std::io;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::CWD;
@@ -16,6 +16,7 @@ use rustix::io::Errno;
 use rustix::mount::{OpenTreeFlags, open_tree};
 
 use super::Plan;
+use crate::confine::root::EmptyRoot;
 use crate::error::{Context as _, Result};
 use crate::oci::mounts::Kind;
 
@@ -25,6 +26,25 @@ pub(crate) struct Wanted {
     path: PathBuf,
     recursive: bool,
     read_only: bool,
+}
+
+/// An opened source.
+#[derive(Debug)]
+pub(crate) enum Tree {
+    /// A directory.
+    Directory(OwnedFd),
+    /// A single file: its name in the sentry's root directory.
+    File(String),
+}
+
+impl Tree {
+    /// The descriptor of a directory.
+    pub(crate) fn descriptor(&self) -> Option<RawFd> {
+        match self {
+            Self::Directory(fd) => Some(fd.as_raw_fd()),
+            Self::File(_) => None,
+        }
+    }
 }
 
 /// The trees of a sandbox: the root's, then those of its bind mounts in their order.
@@ -53,10 +73,20 @@ impl Sources {
         Ok(Self { wanted, opened })
     }
 
-    /// Opens the rest, in namespaces of the sandbox.
-    pub(crate) fn finish(self) -> Result<Vec<OwnedFd>> {
-        let pairs = self.wanted.into_iter().zip(self.opened);
-        pairs.map(|(wanted, opened)| opened.map_or_else(|| open_here(&wanted), Ok)).collect()
+    /// Opens the rest, in namespaces of the sandbox, and puts single files into its root directory.
+    pub(crate) fn finish(self, root: &mut EmptyRoot) -> Result<Vec<Tree>> {
+        let mut trees = Vec::new();
+        for (wanted, opened) in self.wanted.into_iter().zip(self.opened) {
+            let fd = opened.map_or_else(|| open_here(&wanted), Ok)?;
+            let kind = rustix::fs::fstat(&fd).map(|stat| stat.st_mode & libc::S_IFMT);
+            let kind = kind.context(|| describe(&wanted))?;
+            trees.push(if kind == libc::S_IFDIR {
+                Tree::Directory(fd)
+            } else {
+                Tree::File(root.attach(&fd).context(|| describe(&wanted))?)
+            });
+        }
+        Ok(trees)
     }
 
     /// The descriptors that are open already.
