@@ -93,28 +93,6 @@ impl OpenFile {
         Ok(count)
     }
 
-    /// Changes the length of a regular file that is open for writing (`ftruncate(2)`).
-    ///
-    /// # Errors
-    /// EINVAL where it is not open for writing, EFBIG, those of the file.
-    pub fn truncate(&self, length: u64, env: &VfsEnv) -> Result<()> {
-        if !self.writable() {
-            return Err(Errno::EINVAL);
-        }
-        let size = self.attr()?.size;
-        if length > MAX_OFFSET || (length > size && length > env.file_size_limit) {
-            return Err(Errno::EFBIG);
-        }
-        self.clear_set_id(env)?;
-        let change = SetAttr { size: Some(length), ..SetAttr::default() };
-        match self.path() {
-            Some(path) => path.dentry().inode().set_attr(&change, env.shared.clock.now())?,
-            None => self.file().set_attr(&change)?,
-        }
-        crate::notify::modify(self);
-        Ok(())
-    }
-
     fn write_limited(
         &self,
         from: &mut dyn Source,
