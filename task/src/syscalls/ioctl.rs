@@ -1,0 +1,115 @@
+//! `ioctl(2)`: what is the same for all files; the rest goes to the file.
+
+use core::any::Any;
+use std::sync::Arc;
+
+use chitin_abi::fs::{
+    FIBMAP, FICLONE, FICLONERANGE, FIDEDUPERANGE, FIFREEZE, FIGETBSZ, FIOASYNC, FIOCLEX, FIONBIO, FIONCLEX, FIONREAD,
+    FIOQSIZE, FITHAW, FS_IOC_FIEMAP, OpenFlags, S_IFDIR, S_IFLNK, S_IFREG,
+};
+use chitin_abi::process::{CAP_SYS_ADMIN, CAP_SYS_RAWIO};
+use chitin_abi::{Errno, GuestAddr, Result};
+use chitin_mm::GuestMemory;
+use chitin_vfs::cred::Cred;
+use chitin_vfs::file::{IoctlContext, OpenFile, ProcessIds};
+
+use super::args::{Fd, Flags};
+use crate::context::Ctx;
+use crate::error::SysResult;
+
+/// The caller as files see it.
+pub struct IoctlCaller<'a> {
+    cx: &'a Ctx<'a>,
+    cred: Cred,
+}
+
+impl IoctlContext for IoctlCaller<'_> {
+    fn memory(&self) -> &dyn GuestMemory {
+        self.cx.memory()
+    }
+
+    fn cred(&self) -> &Cred {
+        &self.cred
+    }
+
+    fn process(&self) -> ProcessIds {
+        let tree = self.cx.kernel().tree.lock();
+        let pid = self.cx.task.tgid();
+        tree.process(pid).map_or_else(ProcessIds::default, |entry| ProcessIds {
+            pid,
+            pgrp: entry.pgrp.global(),
+            session: entry.session.global(),
+            session_leader: entry.session.global() == pid,
+        })
+    }
+
+    fn set_controlling_terminal(&self, terminal: Option<Arc<dyn Any + Send + Sync>>, _steal: bool) -> Result<()> {
+        let task = self.cx.task;
+        let Some(terminal) = terminal else {
+            let old = task.group.terminal.lock().take();
+            drop(old);
+            return Ok(());
+        };
+        if !self.process().session_leader {
+            return Err(Errno::EPERM);
+        }
+        let mut own = task.group.terminal.lock();
+        match &*own {
+            Some(known) if Arc::as_ptr(known).addr() != Arc::as_ptr(&terminal).addr() => Err(Errno::EPERM),
+            _ => {
+                *own = Some(terminal);
+                Ok(())
+            }
+        }
+    }
+
+    fn install_file(&self, file: Arc<OpenFile>, close_on_exec: bool) -> Result<u64> {
+        self.cx.install_file(file, close_on_exec)
+    }
+}
+
+/// `ioctl(2)`.
+pub fn ioctl(cx: &mut Ctx<'_>, fd: Fd, request: Flags, argp: GuestAddr) -> SysResult {
+    let file = cx.file(fd.0)?;
+    match request.0 {
+        FIOCLEX => cx.task.files().set_close_on_exec_flag(fd.0, true)?,
+        FIONCLEX => cx.task.files().set_close_on_exec_flag(fd.0, false)?,
+        FIONBIO => set_flag(cx, &file, OpenFlags::O_NONBLOCK, argp)?,
+        FIOASYNC => set_flag(cx, &file, OpenFlags::O_ASYNC, argp)?,
+        FIOQSIZE => return quantity(cx, &file, argp),
+        FIGETBSZ => cx.write(argp, &file.attr()?.blksize)?,
+        FIBMAP => return Err(if cx.path_caller().cred.caps.has(CAP_SYS_RAWIO) { Errno::EINVAL } else { Errno::EPERM }.into()),
+        FIFREEZE | FITHAW => return Err(if cx.task.cred().has(CAP_SYS_ADMIN) { Errno::EOPNOTSUPP } else { Errno::EPERM }.into()),
+        FICLONE | FICLONERANGE | FIDEDUPERANGE => return Err(Errno::EOPNOTSUPP.into()),
+        FS_IOC_FIEMAP => return Err(Errno::EOPNOTSUPP.into()),
+        FIONREAD if file.attr()?.is_regular() => {
+            let left = file.attr()?.size.saturating_sub(*file.position.lock());
+            cx.write(argp, &(left.min(i32::MAX as u64) as i32))?;
+        }
+        _ => return of_file(cx, &file, request.0, argp),
+    }
+    Ok(0)
+}
+
+fn of_file(cx: &Ctx<'_>, file: &OpenFile, request: u32, argp: GuestAddr) -> SysResult {
+    let caller = IoctlCaller { cx, cred: cx.task.cred().fs_cred() };
+    Ok(file.file().ioctl(request, argp, &caller)?)
+}
+
+/// Sets or clears a status flag by the `int` at `argp`.
+fn set_flag(cx: &Ctx<'_>, file: &OpenFile, flag: OpenFlags, argp: GuestAddr) -> Result<()> {
+    let on: i32 = cx.read(argp)?;
+    let mut flags = file.flags();
+    flags.set(flag, on != 0);
+    file.set_flags(flags);
+    Ok(())
+}
+
+fn quantity(cx: &Ctx<'_>, file: &OpenFile, argp: GuestAddr) -> SysResult {
+    let attr = file.attr()?;
+    if !matches!(attr.file_type(), S_IFREG | S_IFDIR | S_IFLNK) {
+        return Err(Errno::ENOTTY.into());
+    }
+    cx.write(argp, &attr.size)?;
+    Ok(0)
+}
