@@ -3,15 +3,18 @@
 use std::sync::Arc;
 
 use chitin_abi::fs::{
-    F_ADD_SEALS, F_CREATED_QUERY, F_DUPFD, F_DUPFD_CLOEXEC, F_DUPFD_QUERY, F_GET_FILE_RW_HINT, F_GET_RW_HINT, F_GET_SEALS,
-    F_GETFD, F_GETFL, F_GETLEASE, F_GETLK, F_GETOWN, F_GETOWN_EX, F_GETPIPE_SZ, F_GETSIG, F_NOTIFY, F_OFD_GETLK,
-    F_OFD_SETLK, F_OFD_SETLKW, F_OWNER_PGRP, F_OWNER_PID, F_OWNER_TID, F_SET_FILE_RW_HINT, F_SET_RW_HINT, F_SETFD,
-    F_SETFL, F_SETLEASE, F_SETLK, F_SETLKW, F_SETOWN, F_SETOWN_EX, F_SETPIPE_SZ, F_SETSIG, F_UNLCK, FD_CLOEXEC, FOwnerEx,
-    OpenFlags,
+    F_ADD_SEALS, F_CREATED_QUERY, F_DUPFD, F_DUPFD_CLOEXEC, F_DUPFD_QUERY, F_GET_FILE_RW_HINT,
+    F_GET_RW_HINT, F_GET_SEALS, F_GETFD, F_GETFL, F_GETLEASE, F_GETLK, F_GETOWN, F_GETOWN_EX,
+    F_GETPIPE_SZ, F_GETSIG, F_NOTIFY, F_OFD_GETLK, F_OFD_SETLK, F_OFD_SETLKW, F_OWNER_PGRP,
+    F_OWNER_PID, F_OWNER_TID, F_SET_FILE_RW_HINT, F_SET_RW_HINT, F_SETFD, F_SETFL, F_SETLEASE,
+    F_SETLK, F_SETLKW, F_SETOWN, F_SETOWN_EX, F_SETPIPE_SZ, F_SETSIG, F_UNLCK, FD_CLOEXEC,
+    FOwnerEx, OpenFlags,
 };
 use chitin_abi::process::{CAP_FOWNER, CAP_SYS_RESOURCE};
 use chitin_abi::{Errno, GuestAddr, Result};
 use chitin_vfs::file::{FileOwner, OpenFile};
+use chitin_vfs::fs::tmpfs;
+use chitin_vfs::inode::Inode;
 use chitin_vfs::pipe::PipeEnd;
 
 use super::args::Fd;
@@ -74,12 +77,16 @@ fn simple(cx: &Ctx<'_>, file: &Arc<OpenFile>, op: u32, arg: u64) -> SysResult {
             let privileged = cx.task.cred().has(CAP_SYS_RESOURCE);
             return Ok(pipe(file)?.pipe().set_capacity(u64::from(arg as u32), privileged)? as u64);
         }
-        F_GET_SEALS => return Ok(file.file().seals()?.into()),
+        F_GET_SEALS => return Ok(tmpfs::seals(&sealable(file)?)?.into()),
         F_ADD_SEALS if !file.writable() => return Err(Errno::EPERM.into()),
-        F_ADD_SEALS => file.file().add_seals(arg as u32)?,
+        F_ADD_SEALS => tmpfs::add_seals(&sealable(file)?, arg as u32)?,
         F_GETLEASE => return Ok(F_UNLCK.into()),
-        F_SETLEASE => return Err(if arg == u64::from(F_UNLCK) { Errno::EAGAIN } else { Errno::EINVAL }.into()),
-        F_NOTIFY => return Err(if file.attr()?.is_dir() { Errno::EINVAL } else { Errno::ENOTDIR }.into()),
+        F_SETLEASE => {
+            return Err(if arg == u64::from(F_UNLCK) { Errno::EAGAIN } else { Errno::EINVAL }.into());
+        }
+        F_NOTIFY => {
+            return Err(if file.attr()?.is_dir() { Errno::EINVAL } else { Errno::ENOTDIR }.into());
+        }
         F_GET_RW_HINT | F_GET_FILE_RW_HINT => cx.write(GuestAddr(arg), &0_u64)?,
         F_SET_RW_HINT | F_SET_FILE_RW_HINT => {
             let hint: u64 = cx.read(GuestAddr(arg))?;
@@ -95,7 +102,10 @@ fn simple(cx: &Ctx<'_>, file: &Arc<OpenFile>, op: u32, arg: u64) -> SysResult {
 
 fn duplicate(cx: &Ctx<'_>, file: Arc<OpenFile>, min: u64, close_on_exec: bool) -> SysResult {
     let limit = cx.fd_limit();
-    let min = i32::try_from(min as u32).ok().filter(|min| u64::from(min.unsigned_abs()) < limit).ok_or(Errno::EINVAL)?;
+    let min = i32::try_from(min as u32)
+        .ok()
+        .filter(|min| u64::from(min.unsigned_abs()) < limit)
+        .ok_or(Errno::EINVAL)?;
     let fd = cx.task.files().install(file, close_on_exec, min, limit)?;
     Ok(u64::from(fd.unsigned_abs()))
 }
@@ -110,6 +120,11 @@ fn set_status_flags(cx: &Ctx<'_>, file: &OpenFile, wanted: OpenFlags) -> Result<
     }
     file.set_flags((old - CHANGEABLE) | (wanted & CHANGEABLE));
     Ok(())
+}
+
+/// The inode that seals are on.
+fn sealable(file: &OpenFile) -> Result<Arc<dyn Inode>> {
+    file.path().map(chitin_vfs::path::Path::inode).ok_or(Errno::EINVAL)
 }
 
 fn pipe(file: &OpenFile) -> Result<&PipeEnd> {

@@ -3,7 +3,10 @@
 use core::sync::atomic::Ordering;
 use std::sync::Arc;
 
-use chitin_abi::fs::{IN_ALL_EVENTS, IN_CLOEXEC, IN_DONT_FOLLOW, IN_MASK_ADD, IN_MASK_CREATE, IN_NONBLOCK, OpenFlags, R_OK};
+use chitin_abi::fs::{
+    IN_ALL_EVENTS, IN_CLOEXEC, IN_DONT_FOLLOW, IN_MASK_ADD, IN_MASK_CREATE, IN_NONBLOCK, OpenFlags,
+    R_OK,
+};
 use chitin_abi::{Errno, Result};
 use chitin_vfs::file::{File, OpenFile};
 use chitin_vfs::notify::Inotify;
@@ -30,7 +33,11 @@ pub fn inotify_init1(cx: &mut Ctx<'_>, flags: Flags) -> SysResult {
 }
 
 /// The instance of a descriptor.
-fn with_instance<T>(cx: &Ctx<'_>, fd: Fd, action: impl FnOnce(Arc<Inotify>) -> Result<T>) -> Result<T> {
+fn with_instance<T>(
+    cx: &Ctx<'_>,
+    fd: Fd,
+    action: impl FnOnce(Arc<Inotify>) -> Result<T>,
+) -> Result<T> {
     let file = cx.file(fd.0)?;
     let file: Arc<dyn core::any::Any + Send + Sync> = Arc::clone(file.file()) as _;
     action(file.downcast::<Inotify>().map_err(|_| Errno::EINVAL)?)

@@ -4,8 +4,8 @@ use core::any::Any;
 use std::sync::Arc;
 
 use chitin_abi::fs::{
-    FIBMAP, FICLONE, FICLONERANGE, FIDEDUPERANGE, FIFREEZE, FIGETBSZ, FIOASYNC, FIOCLEX, FIONBIO, FIONCLEX, FIONREAD,
-    FIOQSIZE, FITHAW, FS_IOC_FIEMAP, OpenFlags, S_IFDIR, S_IFLNK, S_IFREG,
+    FIBMAP, FICLONE, FICLONERANGE, FIDEDUPERANGE, FIFREEZE, FIGETBSZ, FIOASYNC, FIOCLEX, FIONBIO,
+    FIONCLEX, FIONREAD, FIOQSIZE, FITHAW, FS_IOC_FIEMAP, OpenFlags, S_IFDIR, S_IFLNK, S_IFREG,
 };
 use chitin_abi::process::{CAP_SYS_ADMIN, CAP_SYS_RAWIO};
 use chitin_abi::{Errno, GuestAddr, Result};
@@ -43,7 +43,11 @@ impl IoctlContext for IoctlCaller<'_> {
         })
     }
 
-    fn set_controlling_terminal(&self, terminal: Option<Arc<dyn Any + Send + Sync>>, _steal: bool) -> Result<()> {
+    fn set_controlling_terminal(
+        &self,
+        terminal: Option<Arc<dyn Any + Send + Sync>>,
+        _steal: bool,
+    ) -> Result<()> {
         let task = self.cx.task;
         let Some(terminal) = terminal else {
             let old = task.group.terminal.lock().take();
@@ -55,7 +59,9 @@ impl IoctlContext for IoctlCaller<'_> {
         }
         let mut own = task.group.terminal.lock();
         match &*own {
-            Some(known) if Arc::as_ptr(known).addr() != Arc::as_ptr(&terminal).addr() => Err(Errno::EPERM),
+            Some(known) if Arc::as_ptr(known).addr() != Arc::as_ptr(&terminal).addr() => {
+                Err(Errno::EPERM)
+            }
             _ => {
                 *own = Some(terminal);
                 Ok(())
@@ -78,8 +84,22 @@ pub fn ioctl(cx: &mut Ctx<'_>, fd: Fd, request: Flags, argp: GuestAddr) -> SysRe
         FIOASYNC => set_flag(cx, &file, OpenFlags::O_ASYNC, argp)?,
         FIOQSIZE => return quantity(cx, &file, argp),
         FIGETBSZ => cx.write(argp, &file.attr()?.blksize)?,
-        FIBMAP => return Err(if cx.path_caller().cred.caps.has(CAP_SYS_RAWIO) { Errno::EINVAL } else { Errno::EPERM }.into()),
-        FIFREEZE | FITHAW => return Err(if cx.task.cred().has(CAP_SYS_ADMIN) { Errno::EOPNOTSUPP } else { Errno::EPERM }.into()),
+        FIBMAP => {
+            return Err(if cx.path_caller().cred.caps.has(CAP_SYS_RAWIO) {
+                Errno::EINVAL
+            } else {
+                Errno::EPERM
+            }
+            .into());
+        }
+        FIFREEZE | FITHAW => {
+            return Err(if cx.task.cred().has(CAP_SYS_ADMIN) {
+                Errno::EOPNOTSUPP
+            } else {
+                Errno::EPERM
+            }
+            .into());
+        }
         FICLONE | FICLONERANGE | FIDEDUPERANGE => return Err(Errno::EOPNOTSUPP.into()),
         FS_IOC_FIEMAP => return Err(Errno::EOPNOTSUPP.into()),
         FIONREAD if file.attr()?.is_regular() => {

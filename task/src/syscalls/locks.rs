@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use chitin_abi::fs::{
-    F_RDLCK, F_UNLCK, F_WRLCK, Flock, LOCK_EX, LOCK_NB, LOCK_SH, LOCK_UN, SEEK_CUR, SEEK_END, SEEK_SET,
+    F_RDLCK, F_UNLCK, F_WRLCK, Flock, LOCK_EX, LOCK_NB, LOCK_SH, LOCK_UN, SEEK_CUR, SEEK_END,
+    SEEK_SET,
 };
 use chitin_abi::poll::PollEvents;
 use chitin_abi::{Errno, GuestAddr, Result};
@@ -88,7 +89,10 @@ fn read_lock(cx: &Ctx<'_>, addr: GuestAddr, kind: Kind) -> Result<Flock> {
 pub fn get(cx: &Ctx<'_>, file: &OpenFile, addr: GuestAddr, kind: Kind) -> SysResult {
     let mut lock = read_lock(cx, addr, kind)?;
     let wanted = record(cx, file, &lock, kind)?;
-    let held = file.state().and_then(|state| state.locks_if_any()).and_then(|locks| locks.conflict(&wanted));
+    let held = file
+        .state()
+        .and_then(|state| state.locks_if_any())
+        .and_then(|locks| locks.conflict(&wanted));
     match held {
         None => lock.l_type = F_UNLCK as i16,
         Some(held) => {
@@ -117,7 +121,13 @@ fn visible_pid(cx: &Ctx<'_>, global: i32) -> i32 {
 ///
 /// # Errors
 /// EFAULT, EINVAL, EBADF, EAGAIN, EDEADLK, ENOLCK; a restart when a signal interrupted the wait.
-pub async fn set(cx: &Ctx<'_>, file: &Arc<OpenFile>, addr: GuestAddr, kind: Kind, wait: bool) -> SysResult {
+pub async fn set(
+    cx: &Ctx<'_>,
+    file: &Arc<OpenFile>,
+    addr: GuestAddr,
+    kind: Kind,
+    wait: bool,
+) -> SysResult {
     let lock = read_lock(cx, addr, kind)?;
     if lock.l_type as u32 == F_UNLCK {
         let range = range(file, &lock)?;

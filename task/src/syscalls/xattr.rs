@@ -1,8 +1,8 @@
 //! Extended attributes: `setxattr(2)`, `getxattr(2)`, `listxattr(2)`, `removexattr(2)` and their kin.
 
 use chitin_abi::fs::{
-    AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, XATTR_CREATE, XATTR_LIST_MAX, XATTR_NAME_MAX, XATTR_REPLACE,
-    XATTR_SIZE_MAX, XattrArgs,
+    AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, XATTR_CREATE, XATTR_LIST_MAX, XATTR_NAME_MAX,
+    XATTR_REPLACE, XATTR_SIZE_MAX, XattrArgs,
 };
 use chitin_abi::{Errno, GuestAddr, Result};
 use chitin_vfs::path::Path;
@@ -26,7 +26,11 @@ fn read_name(cx: &Ctx<'_>, addr: GuestAddr) -> Result<Vec<u8>> {
 }
 
 /// What a call is about, and does something with it.
-fn with_target<T>(cx: &Ctx<'_>, target: &Target, action: impl FnOnce(&Walk<'_>, &Path) -> Result<T>) -> Result<T> {
+fn with_target<T>(
+    cx: &Ctx<'_>,
+    target: &Target,
+    action: impl FnOnce(&Walk<'_>, &Path) -> Result<T>,
+) -> Result<T> {
     let path = target.path().ok_or(Errno::EOPNOTSUPP)?;
     action(&cx.path_caller().walk(), path)
 }
@@ -57,7 +61,13 @@ struct Value {
     flags: u32,
 }
 
-fn read_value(cx: &Ctx<'_>, name: PathPtr, value: GuestAddr, size: usize, flags: u32) -> Result<Value> {
+fn read_value(
+    cx: &Ctx<'_>,
+    name: PathPtr,
+    value: GuestAddr,
+    size: usize,
+    flags: u32,
+) -> Result<Value> {
     if flags & !(XATTR_CREATE | XATTR_REPLACE) != 0 {
         return Err(Errno::EINVAL);
     }
@@ -71,7 +81,9 @@ fn read_value(cx: &Ctx<'_>, name: PathPtr, value: GuestAddr, size: usize, flags:
 }
 
 fn set(cx: &Ctx<'_>, target: &Target, value: &Value) -> SysResult {
-    with_target(cx, target, |walk, path| walk.set_xattr(path, &value.name, &value.bytes, value.flags))?;
+    with_target(cx, target, |walk, path| {
+        walk.set_xattr(path, &value.name, &value.bytes, value.flags)
+    })?;
     Ok(0)
 }
 
@@ -114,38 +126,77 @@ fn remove(cx: &Ctx<'_>, target: &Target, name: &[u8]) -> SysResult {
 }
 
 /// `setxattr(2)`.
-pub fn setxattr(cx: &mut Ctx<'_>, path: PathPtr, name: PathPtr, value: BytesIn, size: usize, flags: Flags) -> SysResult {
+pub fn setxattr(
+    cx: &mut Ctx<'_>,
+    path: PathPtr,
+    name: PathPtr,
+    value: BytesIn,
+    size: usize,
+    flags: Flags,
+) -> SysResult {
     let value = read_value(cx, name, value.0, size, flags.0)?;
     set(cx, &by_path(cx, path, true)?, &value)
 }
 
 /// `lsetxattr(2)`.
-pub fn lsetxattr(cx: &mut Ctx<'_>, path: PathPtr, name: PathPtr, value: BytesIn, size: usize, flags: Flags) -> SysResult {
+pub fn lsetxattr(
+    cx: &mut Ctx<'_>,
+    path: PathPtr,
+    name: PathPtr,
+    value: BytesIn,
+    size: usize,
+    flags: Flags,
+) -> SysResult {
     let value = read_value(cx, name, value.0, size, flags.0)?;
     set(cx, &by_path(cx, path, false)?, &value)
 }
 
 /// `fsetxattr(2)`.
-pub fn fsetxattr(cx: &mut Ctx<'_>, fd: Fd, name: PathPtr, value: BytesIn, size: usize, flags: Flags) -> SysResult {
+pub fn fsetxattr(
+    cx: &mut Ctx<'_>,
+    fd: Fd,
+    name: PathPtr,
+    value: BytesIn,
+    size: usize,
+    flags: Flags,
+) -> SysResult {
     let target = by_fd(cx, fd)?;
     let value = read_value(cx, name, value.0, size, flags.0)?;
     set(cx, &target, &value)
 }
 
 /// `getxattr(2)`.
-pub fn getxattr(cx: &mut Ctx<'_>, path: PathPtr, name: PathPtr, value: BytesOut, size: usize) -> SysResult {
+pub fn getxattr(
+    cx: &mut Ctx<'_>,
+    path: PathPtr,
+    name: PathPtr,
+    value: BytesOut,
+    size: usize,
+) -> SysResult {
     let name = read_name(cx, name.0)?;
     get(cx, &by_path(cx, path, true)?, &name, value.0, size)
 }
 
 /// `lgetxattr(2)`.
-pub fn lgetxattr(cx: &mut Ctx<'_>, path: PathPtr, name: PathPtr, value: BytesOut, size: usize) -> SysResult {
+pub fn lgetxattr(
+    cx: &mut Ctx<'_>,
+    path: PathPtr,
+    name: PathPtr,
+    value: BytesOut,
+    size: usize,
+) -> SysResult {
     let name = read_name(cx, name.0)?;
     get(cx, &by_path(cx, path, false)?, &name, value.0, size)
 }
 
 /// `fgetxattr(2)`.
-pub fn fgetxattr(cx: &mut Ctx<'_>, fd: Fd, name: PathPtr, value: BytesOut, size: usize) -> SysResult {
+pub fn fgetxattr(
+    cx: &mut Ctx<'_>,
+    fd: Fd,
+    name: PathPtr,
+    value: BytesOut,
+    size: usize,
+) -> SysResult {
     let target = by_fd(cx, fd)?;
     let name = read_name(cx, name.0)?;
     get(cx, &target, &name, value.0, size)
@@ -219,12 +270,25 @@ pub fn getxattrat(
 }
 
 /// `listxattrat(2)`.
-pub fn listxattrat(cx: &mut Ctx<'_>, dirfd: Fd, path: PathPtr, flags: AtFlags, to: BytesOut, size: usize) -> SysResult {
+pub fn listxattrat(
+    cx: &mut Ctx<'_>,
+    dirfd: Fd,
+    path: PathPtr,
+    flags: AtFlags,
+    to: BytesOut,
+    size: usize,
+) -> SysResult {
     list(cx, &by_at(cx, dirfd, path, flags)?, to.0, size)
 }
 
 /// `removexattrat(2)`.
-pub fn removexattrat(cx: &mut Ctx<'_>, dirfd: Fd, path: PathPtr, flags: AtFlags, name: PathPtr) -> SysResult {
+pub fn removexattrat(
+    cx: &mut Ctx<'_>,
+    dirfd: Fd,
+    path: PathPtr,
+    flags: AtFlags,
+    name: PathPtr,
+) -> SysResult {
     let name = read_name(cx, name.0)?;
     remove(cx, &by_at(cx, dirfd, path, flags)?, &name)
 }
