@@ -3,6 +3,7 @@
 //! Everything that can fail before the first process runs is reported over the status pipe in one sentence.
 
 mod files;
+mod server;
 
 use std::io::Read as _;
 use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};

@@ -1,0 +1,144 @@
+//! The sentry's side of the control connection.
+//!
+//! One thread accepts, one thread serves each connection (at most [`MOST`]): requests are rare, and waiting is one
+//! of them. Peers are checked: the user who made the sandbox, or root.
+
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use rustix::net::sockopt::socket_peercred;
+
+use crate::control::{Request, Response, receive, send};
+use crate::error::{Context as _, Failure, Result};
+use crate::log;
+
+/// Connections at a time.
+const MOST: usize = 64;
+const STACK: usize = 256 << 10;
+
+/// What requests are carried out by.
+pub(crate) trait Machine: Send + Sync + 'static {
+    /// Carries out a request; may take as long as it takes.
+    fn carry_out(&self, request: Request, descriptors: Vec<OwnedFd>) -> Result<Response>;
+}
+
+/// Who may connect, as the sentry's user namespace calls them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peers {
+    maker: u32,
+}
+
+impl Peers {
+    /// The maker is at the other end of this connection.
+    pub(crate) fn of(control: &UnixStream) -> Result<Self> {
+        let cred = socket_peercred(control).context(|| "cannot find out who made the sandbox")?;
+        Ok(Self { maker: cred.uid.as_raw() })
+    }
+
+    fn admit(self, stream: &UnixStream) -> bool {
+        socket_peercred(stream).is_ok_and(|cred| {
+            let uid = cred.uid.as_raw();
+            uid == self.maker || uid == 0
+        })
+    }
+}
+
+/// Serves everybody who connects, from threads of their own.
+pub(crate) fn serve_all(
+    listener: UnixListener,
+    peers: Peers,
+    machine: &Arc<impl Machine>,
+) -> Result<()> {
+    let machine = Arc::clone(machine);
+    let accept = move || {
+        let open = Arc::new(AtomicUsize::new(0));
+        for stream in listener.incoming() {
+            let Ok(stream) = stream else {
+                // Out of descriptors, most likely: not worth a busy loop.
+                thread::sleep(core::time::Duration::from_millis(10));
+                continue;
+            };
+            if !peers.admit(&stream) || open.load(Ordering::Relaxed) >= MOST {
+                continue;
+            }
+            open.fetch_add(1, Ordering::Relaxed);
+            let (machine, open) = (Arc::clone(&machine), Arc::clone(&open));
+            let serve = move || {
+                converse(&stream, &*machine);
+                open.fetch_sub(1, Ordering::Relaxed);
+            };
+            // Without a thread the connection is closed, which the peer notices.
+            drop(spawn("connection", serve));
+        }
+    };
+    spawn("control", accept)
+}
+
+/// Serves the connection to the command that made the sandbox.
+pub(crate) fn serve_one(stream: UnixStream, machine: &Arc<impl Machine>) -> Result<()> {
+    let machine = Arc::clone(machine);
+    spawn("maker", move || converse(&stream, &*machine))
+}
+
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<()> {
+    let thread = thread::Builder::new().name(name.to_owned()).stack_size(STACK).spawn(body);
+    thread.map(drop).context(|| "cannot start a thread")
+}
+
+fn converse(stream: &UnixStream, machine: &impl Machine) {
+    loop {
+        let (request, descriptors) = match receive::<Request>(stream) {
+            Ok(Some(received)) => received,
+            Ok(None) => return,
+            Err(error) => {
+                let failure = Failure::new(format!("the request cannot be read: {error}"));
+                let _ = send(stream, &Response::Failed(failure), &[]);
+                return;
+            }
+        };
+        log::debug(|| format!("request: {request:?}"));
+        let response = machine.carry_out(request, descriptors).unwrap_or_else(Response::Failed);
+        if send(stream, &response, &[]).is_err() {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::Client;
+
+    struct Echo;
+
+    impl Machine for Echo {
+        fn carry_out(&self, request: Request, _descriptors: Vec<OwnedFd>) -> Result<Response> {
+            match request {
+                Request::Wait { pid } => {
+                    Ok(Response::Exited { code: u8::try_from(pid.unwrap_or(0)).unwrap() })
+                }
+                Request::Start => Ok(Response::Done),
+                _ => Err(Failure::new("no")),
+            }
+        }
+    }
+
+    #[test]
+    fn requests_are_answered_in_order() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("s");
+        let (a, _b) = UnixStream::pair().unwrap();
+        serve_all(UnixListener::bind(&path).unwrap(), Peers::of(&a).unwrap(), &Arc::new(Echo))
+            .unwrap();
+        let client = Client::new(UnixStream::connect(&path).unwrap());
+        client.order(&Request::Start).unwrap();
+        assert!(matches!(
+            client.ask(&Request::Wait { pid: Some(7) }, &[]),
+            Ok(Response::Exited { code: 7 })
+        ));
+        assert_eq!(client.order(&Request::Pause).unwrap_err().to_string(), "no");
+    }
+}
