@@ -5,9 +5,12 @@ use core::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::Arc;
 
 use crate::anon_path::AnonMount;
+use chitin_abi::{Errno, Result};
+
 use crate::clock::{Clock, SystemClock};
 use crate::device::DeviceRegistry;
 use crate::file::OpenFile;
+use crate::file::ProcessIds;
 use crate::fs_type::FsTypes;
 use crate::locks::LockGraph;
 use crate::path::Path;
@@ -19,6 +22,20 @@ pub trait Caller: Any + Send + Sync {
 
     /// The controlling terminal of the caller's session.
     fn terminal(&self) -> Option<Arc<dyn Any + Send + Sync>>;
+
+    /// The caller's place in job control, in ids of the initial pid namespace.
+    fn process(&self) -> ProcessIds {
+        ProcessIds::default()
+    }
+
+    /// Opening a terminal makes it the controlling one of the caller's session, which has none.
+    ///
+    /// # Errors
+    /// EPERM where the caller is no session leader or has a terminal.
+    fn acquire_terminal(&self, terminal: Arc<dyn Any + Send + Sync>) -> Result<()> {
+        let _ = terminal;
+        Err(Errno::EPERM)
+    }
 }
 
 /// Switches of /proc/sys/fs.

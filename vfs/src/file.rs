@@ -49,7 +49,7 @@ pub trait IoctlContext {
     fn memory(&self) -> &dyn GuestMemory;
     /// The caller's credentials.
     fn cred(&self) -> &Cred;
-    /// The caller's session, process group and process id in its own pid namespace, for terminals.
+    /// The caller's session, process group and process id in the initial pid namespace, for terminals.
     fn process(&self) -> ProcessIds;
     /// Makes the terminal with this id the controlling one of the caller's session (`TIOCSCTTY`), or takes it
     /// away (`TIOCNOTTY`).
@@ -66,6 +66,40 @@ pub trait IoctlContext {
     /// # Errors
     /// EMFILE.
     fn install_file(&self, file: Arc<OpenFile>, close_on_exec: bool) -> Result<u64>;
+    /// The number that the caller's pid namespace has for a process (or group, or session) of the initial one; 0
+    /// where it has none.
+    fn to_local_id(&self, id: u32) -> u32 {
+        id
+    }
+    /// The number in the initial pid namespace for one of the caller's.
+    fn to_global_id(&self, id: u32) -> Option<u32> {
+        Some(id)
+    }
+    /// Whether the caller blocks or ignores a signal.
+    fn ignores_signal(&self, signal: u32) -> bool {
+        let _ = signal;
+        false
+    }
+}
+
+/// What a process of the background may have to stop for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TerminalAccess {
+    /// Reading.
+    Read,
+    /// Writing.
+    Write,
+    /// The ioctl of this number.
+    Ioctl(u32),
+}
+
+/// What became of the check of a process's access to its terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JobCheck {
+    /// The operation may be done.
+    Proceed,
+    /// SIGTTIN or SIGTTOU has been sent: the call is restarted after it.
+    Restart,
 }
 
 /// A caller's place in job control.
@@ -124,6 +158,36 @@ pub trait File: Any + Send + Sync {
         crate::seek::default_seek(position, offset, whence, || {
             Ok(self.attr()?.map_or(0, |attr| attr.size))
         })
+    }
+
+    /// Whether reads, writes and ioctls need [`File::check_job`] first: true for terminals.
+    fn is_job_controlled(&self) -> bool {
+        false
+    }
+
+    /// Job control, to be asked before a read, write or ioctl of a file that [`File::is_job_controlled`]:
+    /// processes of the background get SIGTTIN or SIGTTOU.
+    ///
+    /// # Errors
+    /// EIO where the signal would do nothing; ENOTTY.
+    fn check_job(&self, access: TerminalAccess, caller: &dyn IoctlContext) -> Result<JobCheck> {
+        let _ = (access, caller);
+        Ok(JobCheck::Proceed)
+    }
+
+    /// How long a blocking read that has just answered EAGAIN may wait (`VTIME` of a terminal); when the time is
+    /// over it ends with what [`File::read_expired`] gives.
+    fn read_timeout(&self) -> Option<core::time::Duration> {
+        None
+    }
+
+    /// Ends a read whose time is over: what is there, or nothing.
+    ///
+    /// # Errors
+    /// Those of [`File::read_at`].
+    fn read_expired(&self, to: &mut dyn Sink) -> Result<usize> {
+        let _ = to;
+        Ok(0)
     }
 
     /// The events that would be reported by poll now.
