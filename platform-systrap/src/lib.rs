@@ -1,8 +1,25 @@
 #![doc = include_str!("../README.md")]
 #![deny(unsafe_code)]
 
+mod doorbell;
+mod filter;
+mod fork;
+mod frame;
 mod host_calls;
+mod layout;
+mod order;
 mod platform;
+mod process;
+mod raw;
+mod reaper;
+mod shared;
+mod space;
+mod table;
+mod thread;
+mod ticket;
+mod usage;
+mod vdso;
+mod xstate;
 
 pub use host_calls::sentry_host_calls;
 pub use platform::{Systrap, SystrapConfig};

@@ -1,10 +1,32 @@
-//! The platform itself.
+//! The platform itself: how it starts, and where new address spaces come from.
 
-use std::io;
-use std::sync::Arc;
+use std::io::{self, ErrorKind};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::{Arc, Once};
 
-use chitin_abi::Errno;
-use chitin_mm::platform::{AddressSpace, Capabilities, Doorbell, Platform, PlatformFuture};
+use chitin_abi::auxv::{AT_HWCAP, AT_HWCAP2, AT_MINSIGSTKSZ};
+use chitin_mm::platform::{
+    AddressSpace, Capabilities, Doorbell, Platform, PlatformFuture, VdsoRange,
+};
+use parking_lot::Mutex;
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec};
+
+use crate::doorbell::Sleeper;
+use crate::filter::{self, Instruction};
+use crate::layout::{self, Descriptors, config};
+use crate::process::Process;
+use crate::raw::arena::Arena;
+use crate::raw::{host, text, zygote};
+use crate::reaper::Registry;
+use crate::shared::{Bell, Shared};
+use crate::table::{Numbers, PLACES, Table};
+use crate::xstate::{self, Shape};
+use crate::{fork, order, space, vdso};
+
+/// `HWCAP2_FSGSBASE`.
+const FSGSBASE: u64 = 2;
+/// How long the first stub may take to say hello.
+const PATIENCE: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
 
 /// How to make a [`Systrap`].
 #[derive(Clone, Copy, Debug)]
@@ -15,51 +37,221 @@ pub struct SystrapConfig {
 
 /// Guest processes driven by seccomp and SIGSYS.
 pub struct Systrap {
-    _workers: usize,
+    shared: Arc<Shared>,
+    /// The first stub, from which all others are copied. It runs no guest.
+    template: Arc<Process>,
+    capabilities: Capabilities,
+    reaper: Once,
 }
 
 impl Systrap {
     /// Makes the platform and the process that stubs are copied from. To be called while the sentry has one
     /// thread, before it loads its own seccomp filter; that thread must live as long as the platform.
+    /// Starts no thread.
     ///
     /// # Errors
     /// What the host refuses.
     pub fn new(config: SystrapConfig) -> io::Result<Arc<Self>> {
-        Ok(Arc::new(Self { _workers: config.workers }))
+        let workers = config.workers.clamp(1, config::WORKERS as usize);
+        if !text::is_laid_out() {
+            return Err(io::Error::other("the stub's code is not where it should be"));
+        }
+        let descriptors = Descriptors { workers: workers as u32 };
+        let fsgsbase = host::auxiliary(AT_HWCAP2) & FSGSBASE != 0;
+        let orders_len = Shared::order_offset(PLACES) as usize;
+        let orders = Arena::new("chitin-orders", orders_len, true)?;
+        configure(&orders, descriptors, fsgsbase)?;
+        let mut shared = Shared {
+            orders,
+            order_numbers: Numbers::default(),
+            channels: Arena::new(
+                "chitin-channels",
+                Shared::channel_offset(PLACES) as usize,
+                false,
+            )?,
+            channel_numbers: Numbers::default(),
+            shape: Shape { features: 0, size: xstate::MINIMUM, mxcsr_mask: 0xffff },
+            fsgsbase,
+            descriptors,
+            bells: (0..workers).map(|_| bell()).collect::<io::Result<_>>()?,
+            running: Table::new(),
+            ordering: Table::new(),
+            registry: Registry::default(),
+            proc: own_proc(),
+            pid: std::process::id() as i32,
+            given_up: Mutex::default(),
+        };
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
+        let vdso = vdso::plan(&maps).unwrap_or_default();
+        let (pid, order, reply, socket) = start(&mut shared, &vdso)?;
+        let shared = Arc::new(shared);
+        let template = Process::new(Arc::clone(&shared), pid, order, reply, socket);
+        shared.registry.add(&template);
+        let capabilities = capabilities(&shared, &vdso);
+        Ok(Arc::new(Self { shared, template, capabilities, reaper: Once::new() }))
+    }
+
+    /// The thread that reaps stubs is started late, so that the sentry can confine itself before.
+    fn start_reaper(&self) {
+        self.reaper.call_once(|| {
+            let shared = Arc::clone(&self.shared);
+            let group = self.template.pid;
+            let thread = std::thread::Builder::new().name("reaper".into()).stack_size(64 << 10);
+            let started = thread.spawn(move || while shared.registry.reap_one(group) {});
+            if started.is_err() {
+                self.template.kill();
+            }
+        });
     }
 }
 
-struct Silent;
-
-impl Doorbell for Silent {
-    fn collect(&self) -> usize {
-        0
+impl Drop for Systrap {
+    fn drop(&mut self) {
+        for process in self.shared.registry.all() {
+            process.kill();
+        }
+        if !self.reaper.is_completed() {
+            while self.shared.registry.reap_one(self.template.pid) {}
+        }
     }
+}
 
-    fn wait(&self, _deadline: Option<u64>) {}
+fn bell() -> io::Result<Bell> {
+    let counter = rustix::event::eventfd(0, EventfdFlags::CLOEXEC)?;
+    Ok(Bell { counter, rung: false.into(), core: Mutex::new(None) })
+}
 
-    fn ring(&self) {}
+/// `/proc`, if it is that of this process's own pid namespace.
+fn own_proc() -> Option<OwnedFd> {
+    let own = std::fs::read_link("/proc/self").ok()?;
+    if own.to_str()?.parse() != Ok(std::process::id()) {
+        return None;
+    }
+    Some(std::fs::File::open("/proc").ok()?.into())
+}
+
+/// Writes the pages that all stubs read.
+fn configure(orders: &Arena, descriptors: Descriptors, fsgsbase: bool) -> io::Result<()> {
+    let workers = descriptors.workers;
+    let cores: Vec<u8> = (0..0x400).map(|core| (core % workers) as u8).collect();
+    orders.write(config::WORKER_OF, &cores);
+    orders.store64(config::ONE, 1);
+    let mut at = config::INSTRUCTIONS;
+    let programs = [
+        (config::WARDEN_PROGRAM, filter::warden(descriptors)),
+        (config::GUEST_PROGRAM, filter::guest(descriptors, fsgsbase)),
+    ];
+    for (place, program) in programs {
+        let bytes: Vec<u8> = program.iter().copied().flat_map(Instruction::to_bytes).collect();
+        let end = at + bytes.len() as u64;
+        if end > config::INSTRUCTIONS + config::INSTRUCTIONS_LEN {
+            return Err(io::Error::other("the filters do not fit their page"));
+        }
+        orders.write(at, &bytes);
+        orders.store64(place, program.len() as u64);
+        orders.store64(place + 8, layout::CONFIG + at);
+        at = end;
+    }
+    Ok(())
+}
+
+fn descriptor_list(shared: &Shared, socket: &OwnedFd) -> Vec<i32> {
+    let mut list: Vec<i32> = shared.bells.iter().map(|bell| bell.counter.as_raw_fd()).collect();
+    list.push(shared.orders.fd().as_raw_fd());
+    list.push(shared.channels.fd().as_raw_fd());
+    list.push(socket.as_raw_fd());
+    list
+}
+
+/// What of the process that becomes the first stub stays mapped.
+fn kept(vdso: &vdso::Plan) -> Vec<(u64, u64)> {
+    let mut kept: Vec<_> = vdso.moves.iter().map(|&(_, to, len)| (to, to + len)).collect();
+    kept.sort_unstable();
+    kept.extend([
+        (layout::TEXT, layout::TEXT + layout::TEXT_LEN),
+        (layout::CONFIG, layout::CONFIG + layout::CONFIG_LEN),
+        (layout::ORDER, layout::ORDER + layout::PAGE),
+        (layout::REPLY, layout::REPLY + layout::PAGE),
+    ]);
+    kept
+}
+
+/// Starts the first stub and waits for its hello.
+fn start(shared: &mut Shared, vdso: &vdso::Plan) -> io::Result<(i32, u32, u32, OwnedFd)> {
+    let (ours, theirs) = fork::socket_pair()?;
+    let pages = fork::new_pages(shared).map_err(|_| ErrorKind::OutOfMemory)?;
+    let (order, reply, number) = pages;
+    fork::fill(shared, order, number, &order::first(&kept(vdso), shared.descriptors));
+    let plan = Box::new(zygote::Plan {
+        descriptors: descriptor_list(shared, &theirs),
+        workers: shared.descriptors.workers,
+        order: Shared::order_offset(order),
+        reply: Shared::channel_offset(reply),
+        moves: vdso.moves.clone(),
+        parent: shared.pid,
+    });
+    let mut stack = vec![0_u128; 0x2000];
+    let pid = zygote::start(&plan, &mut stack)?;
+    drop(theirs);
+    let _ = rustix::event::poll(&mut [PollFd::new(&ours, PollFlags::IN)], Some(&PATIENCE));
+    if !matches!(fork::hear(&ours), Ok(Some(_))) {
+        return Err(failure(pid));
+    }
+    let seen = |field| shared.channels.load64(Shared::channel_offset(reply) + field);
+    let (features, size) = (seen(zygote::seen::FEATURES), seen(zygote::seen::SIZE));
+    let shape =
+        Shape { features, size: size as usize, mxcsr_mask: seen(zygote::seen::MXCSR_MASK) as u32 };
+    let room = layout::channel::HEADER - 0x600;
+    if size < xstate::MINIMUM as u64 || size > room || size % 8 != 0 {
+        let _ = failure(pid);
+        return Err(io::Error::new(
+            ErrorKind::Unsupported,
+            format!("the host's signal frames hold {size} bytes of extended state"),
+        ));
+    }
+    shared.shape = shape;
+    Ok((pid, order, reply, ours))
+}
+
+/// Ends a first stub that did not start, and says why.
+fn failure(pid: i32) -> io::Error {
+    if let Some(process) = rustix::process::Pid::from_raw(pid) {
+        let _ = rustix::process::kill_process(process, rustix::process::Signal::KILL);
+    }
+    match host::reap(pid) {
+        Ok(ended) => io::Error::other(format!(
+            "the first stub process did not start: it ended with {}",
+            ended.how
+        )),
+        Err(error) => error,
+    }
+}
+
+fn capabilities(shared: &Shared, vdso: &vdso::Plan) -> Capabilities {
+    let start = vdso.moves.iter().map(|one| one.1).min();
+    Capabilities {
+        name: "systrap",
+        min_address: layout::MIN_ADDRESS,
+        max_address: layout::MAX_ADDRESS,
+        vdso: start.map(|start| VdsoRange { start, ehdr: vdso.ehdr, end: layout::VDSO_END }),
+        xsave_size: shared.shape.size,
+        hwcap: host::auxiliary(AT_HWCAP),
+        hwcap2: host::auxiliary(AT_HWCAP2),
+        min_signal_stack: host::auxiliary(AT_MINSIGSTKSZ).max(2048),
+    }
 }
 
 impl Platform for Systrap {
     fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            name: "systrap",
-            min_address: 0x1_0000,
-            max_address: 0x7fff_0000_0000,
-            vdso: None,
-            xsave_size: 576,
-            hwcap: 0,
-            hwcap2: 0,
-            min_signal_stack: 2048,
-        }
+        self.capabilities
     }
 
     fn new_address_space(&self) -> PlatformFuture<'_, Arc<dyn AddressSpace>> {
-        Box::pin(async { Err(Errno::ENOSYS) })
+        self.start_reaper();
+        space::copy(&self.template)
     }
 
-    fn doorbell(&self, _worker: usize) -> Arc<dyn Doorbell> {
-        Arc::new(Silent)
+    fn doorbell(&self, worker: usize) -> Arc<dyn Doorbell> {
+        Arc::new(Sleeper::new(Arc::clone(&self.shared), worker))
     }
 }

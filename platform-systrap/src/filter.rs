@@ -1,0 +1,320 @@
+//! The seccomp filters of a stub's threads.
+//!
+//! Two filters are stacked. Every thread of a stub carries the warden's; guest threads carry their own on top,
+//! which they load before they run their first guest instruction, and the kernel takes the stricter answer.
+//!
+//! - **Guest threads**: whatever does not come from the stub's first page is a trap (SIGSYS), whatever its
+//!   architecture. From the first page come only the calls of [`guest`], with arguments checked because guest
+//!   code can jump there with any registers. From the warden's page nothing, ever: the process dies.
+//! - **Warden**: from the warden's page come only the calls of [`warden`]; the rest is left to the other filter.
+//!
+//! A filter is a list of rules; a rule is a call's number and checks. The first rule whose checks all hold
+//! allows the call; when none does, the process dies.
+
+use crate::layout::{self, Descriptors};
+
+/// One instruction as the kernel takes it (`struct sock_filter`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Instruction {
+    code: u16,
+    on_true: u8,
+    on_false: u8,
+    value: u32,
+}
+
+impl Instruction {
+    /// The instruction in memory.
+    pub fn to_bytes(self) -> [u8; 8] {
+        let [a, b] = self.code.to_ne_bytes();
+        let [e, f, g, h] = self.value.to_ne_bytes();
+        [a, b, self.on_true, self.on_false, e, f, g, h]
+    }
+}
+
+const LOAD: u16 = 0x20; // BPF_LD | BPF_W | BPF_ABS
+const LOAD_MEM: u16 = 0x60; // BPF_LD | BPF_MEM
+const STORE: u16 = 0x02; // BPF_ST
+const ADD: u16 = 0x04; // BPF_ALU | BPF_ADD | BPF_K
+const ADD_X: u16 = 0x0c; // BPF_ALU | BPF_ADD | BPF_X
+const AND: u16 = 0x54; // BPF_ALU | BPF_AND | BPF_K
+const TO_X: u16 = 0x07; // BPF_MISC | BPF_TAX
+const EQUAL: u16 = 0x15; // BPF_JMP | BPF_JEQ | BPF_K
+const GREATER: u16 = 0x25; // BPF_JMP | BPF_JGT | BPF_K
+const AT_LEAST: u16 = 0x35; // BPF_JMP | BPF_JGE | BPF_K
+const AT_LEAST_X: u16 = 0x3d; // BPF_JMP | BPF_JGE | BPF_X
+const RETURN: u16 = 0x06; // BPF_RET | BPF_K
+
+const KILL: u32 = 0x8000_0000;
+const TRAP: u32 = 0x0003_0000;
+const ALLOW: u32 = 0x7fff_0000;
+
+const NUMBER: u32 = 0;
+const ARCHITECTURE: u32 = 4;
+const INSTRUCTION_LOW: u32 = 8;
+const INSTRUCTION_HIGH: u32 = 12;
+const X86_64: u32 = 0xc000_003e;
+
+/// A jump to the end of the rule, until its length is known.
+const FAIL: u8 = 0xff;
+
+const fn low(argument: u32) -> u32 {
+    16 + 8 * argument
+}
+
+const fn high(argument: u32) -> u32 {
+    low(argument) + 4
+}
+
+/// What an argument must be.
+#[derive(Clone, Copy, Debug)]
+enum Check {
+    /// All 64 bits.
+    Is(u32, u64),
+    /// The lower 32 bits, of an argument that the kernel takes as an `int`.
+    Int(u32, u32),
+    /// The lower 32 bits are below this.
+    Below(u32, u32),
+    /// The lower 32 bits are at least this and not negative.
+    File(u32, u32),
+    /// Masked lower 32 bits.
+    Bits(u32, u32, u32),
+    /// An address from `.1` to below `.2`, which share their upper half.
+    Window(u32, u64, u64),
+    /// Address and length lie below the end of guest memory.
+    Guest(u32, u32),
+}
+
+#[derive(Default)]
+struct Program {
+    code: Vec<Instruction>,
+}
+
+impl Program {
+    fn step(&mut self, code: u16, value: u32) {
+        self.jump(code, value, 0, 0);
+    }
+
+    fn jump(&mut self, code: u16, value: u32, on_true: u8, on_false: u8) {
+        self.code.push(Instruction { code, on_true, on_false, value });
+    }
+
+    fn check(&mut self, check: Check) {
+        match check {
+            Check::Is(argument, value) => {
+                self.step(LOAD, low(argument));
+                self.jump(EQUAL, value as u32, 0, FAIL);
+                self.step(LOAD, high(argument));
+                self.jump(EQUAL, (value >> 32) as u32, 0, FAIL);
+            }
+            Check::Int(argument, value) => {
+                self.step(LOAD, low(argument));
+                self.jump(EQUAL, value, 0, FAIL);
+            }
+            Check::Below(argument, value) => {
+                self.step(LOAD, low(argument));
+                self.jump(AT_LEAST, value, FAIL, 0);
+            }
+            Check::File(argument, first) => {
+                self.step(LOAD, low(argument));
+                self.jump(AT_LEAST, first, 0, FAIL);
+                self.jump(AT_LEAST, 0x8000_0000, FAIL, 0);
+            }
+            Check::Bits(argument, mask, value) => {
+                self.step(LOAD, low(argument));
+                self.step(AND, mask);
+                self.jump(EQUAL, value, 0, FAIL);
+            }
+            Check::Window(argument, start, end) => {
+                self.step(LOAD, high(argument));
+                self.jump(EQUAL, (start >> 32) as u32, 0, FAIL);
+                self.step(LOAD, low(argument));
+                self.jump(AT_LEAST, start as u32, 0, FAIL);
+                self.jump(AT_LEAST, end as u32, FAIL, 0);
+            }
+            Check::Guest(address, length) => self.guest_range(address, length),
+        }
+    }
+
+    /// Adds address and length in halves. The end of guest memory has an empty lower half, so the sum may
+    /// have that upper half only with nothing below it.
+    fn guest_range(&mut self, address: u32, length: u32) {
+        const END: u32 = (layout::MAX_ADDRESS >> 32) as u32;
+        const { assert!(layout::MAX_ADDRESS as u32 == 0) };
+        self.step(LOAD, high(address));
+        self.jump(AT_LEAST, END, FAIL, 0);
+        self.step(STORE, 0);
+        self.step(LOAD, high(length));
+        self.jump(GREATER, END, FAIL, 0);
+        self.step(STORE, 1);
+        self.step(LOAD, low(address));
+        self.step(TO_X, 0);
+        self.step(LOAD, low(length));
+        self.step(ADD_X, 0);
+        self.step(STORE, 2);
+        self.jump(AT_LEAST_X, 0, 3, 0); // no carry: the sum is not below what was added
+        self.step(LOAD_MEM, 0);
+        self.step(ADD, 1);
+        self.step(STORE, 0);
+        self.step(LOAD_MEM, 0);
+        self.step(TO_X, 0);
+        self.step(LOAD_MEM, 1);
+        self.step(ADD_X, 0);
+        self.jump(GREATER, END, FAIL, 0);
+        self.jump(EQUAL, END, 0, 2);
+        self.step(LOAD_MEM, 2);
+        self.jump(EQUAL, 0, 0, FAIL);
+    }
+
+    fn rule(&mut self, number: i64, checks: &[Check]) {
+        let start = self.code.len();
+        self.step(LOAD, NUMBER);
+        self.jump(EQUAL, number as u32, 0, FAIL);
+        for check in checks {
+            self.check(*check);
+        }
+        self.step(RETURN, ALLOW);
+        let end = self.code.len();
+        debug_assert!(end - start < usize::from(FAIL));
+        for (at, instruction) in self.code.iter_mut().enumerate().skip(start) {
+            let away = (end - at - 1) as u8;
+            for target in [&mut instruction.on_true, &mut instruction.on_false] {
+                if *target == FAIL {
+                    *target = away;
+                }
+            }
+        }
+    }
+
+    /// Behind a jump over `count` instructions.
+    fn page_or(&mut self, page: u64, otherwise: u32) {
+        self.step(LOAD, ARCHITECTURE);
+        self.jump(EQUAL, X86_64, 0, 4);
+        self.step(LOAD, INSTRUCTION_HIGH);
+        self.jump(EQUAL, (page >> 32) as u32, 0, 2);
+        self.step(LOAD, INSTRUCTION_LOW);
+        self.jump(AT_LEAST, page as u32, 1, 0);
+        self.step(RETURN, otherwise);
+    }
+}
+
+/// The filter of guest threads.
+pub fn guest(descriptors: Descriptors, fsgsbase: bool) -> Vec<Instruction> {
+    let mut program = Program::default();
+    program.page_or(layout::TEXT, TRAP);
+    program.jump(GREATER, (layout::TEXT + layout::TEXT_LEN) as u32, 0, 1);
+    program.step(RETURN, TRAP);
+    program.jump(GREATER, layout::WARDEN as u32, 0, 1);
+    program.step(RETURN, KILL);
+    let window = (layout::CHANNELS, layout::CHANNELS + layout::CHANNELS_LEN);
+    program.rule(libc::SYS_rt_sigreturn, &[]);
+    program.rule(
+        libc::SYS_futex,
+        &[Check::Int(1, libc::FUTEX_WAIT as u32), Check::Window(0, window.0, window.1)],
+    );
+    program.rule(libc::SYS_write, &[Check::Below(0, descriptors.workers), Check::Is(2, 8)]);
+    if !fsgsbase {
+        program.rule(libc::SYS_arch_prctl, &[Check::Int(0, 0x1002)]);
+        program.rule(libc::SYS_arch_prctl, &[Check::Int(0, 0x1001)]);
+    }
+    program.rule(libc::SYS_exit, &[]);
+    program.step(RETURN, KILL);
+    program.code
+}
+
+/// The flags of the warden's two clones.
+pub mod clone {
+    /// Of a copy of the stub.
+    pub const PROCESS: u64 = libc::CLONE_PARENT as u64;
+    /// Of a guest thread.
+    pub const THREAD: u64 = (libc::CLONE_VM
+        | libc::CLONE_FS
+        | libc::CLONE_FILES
+        | libc::CLONE_SIGHAND
+        | libc::CLONE_THREAD
+        | libc::CLONE_SYSVSEM
+        | libc::CLONE_CHILD_CLEARTID) as u64;
+}
+
+/// The filter of the warden.
+pub fn warden(descriptors: Descriptors) -> Vec<Instruction> {
+    use layout::{CHANNEL_LEN, CHANNELS, CHANNELS_LEN, ORDER, PAGE, REPLY};
+    let mut program = Program::default();
+    program.page_or(layout::WARDEN, ALLOW);
+    program.jump(GREATER, (layout::WARDEN + PAGE) as u32, 0, 1);
+    program.step(RETURN, ALLOW);
+    let both = (libc::PROT_READ | libc::PROT_WRITE) as u64;
+    let fixed = (libc::MAP_SHARED | libc::MAP_FIXED) as u64;
+    let file = descriptors.first_file();
+    let refused = (libc::MAP_LOCKED | libc::MAP_HUGETLB) as u32;
+    let anonymous = libc::MAP_ANONYMOUS as u32;
+    let map_fixed = libc::MAP_FIXED as u32;
+    program.rule(libc::SYS_futex, &[Check::Int(1, libc::FUTEX_WAIT as u32), Check::Is(0, ORDER)]);
+    program.rule(libc::SYS_write, &[Check::Below(0, descriptors.workers), Check::Is(2, 8)]);
+    let window = Check::Guest(0, 1);
+    let private = Check::Bits(3, refused | anonymous | map_fixed, anonymous | map_fixed);
+    program.rule(libc::SYS_mmap, &[window, private]);
+    let of_file = Check::Bits(3, refused | anonymous | map_fixed, map_fixed);
+    program.rule(libc::SYS_mmap, &[window, of_file, Check::File(4, file)]);
+    program.rule(libc::SYS_munmap, &[window]);
+    program.rule(libc::SYS_mprotect, &[window]);
+    program.rule(libc::SYS_madvise, &[window]);
+    program.rule(libc::SYS_msync, &[window]);
+    program.rule(libc::SYS_mremap, &[window, Check::Guest(0, 2), Check::Guest(4, 2)]);
+    program.rule(
+        libc::SYS_mmap,
+        &[
+            Check::Window(0, CHANNELS, CHANNELS + CHANNELS_LEN),
+            Check::Bits(0, CHANNEL_LEN as u32 - 1, 0),
+            Check::Is(1, CHANNEL_LEN),
+            Check::Is(2, both),
+            Check::Is(3, fixed),
+            Check::Int(4, descriptors.channels()),
+        ],
+    );
+    program.rule(libc::SYS_clone, &[Check::Is(0, clone::THREAD)]);
+    program.rule(libc::SYS_clone, &[Check::Is(0, clone::PROCESS)]);
+    program.rule(
+        libc::SYS_seccomp,
+        &[
+            Check::Is(0, 1),
+            Check::Is(1, 0),
+            Check::Is(2, layout::CONFIG + layout::config::GUEST_PROGRAM),
+        ],
+    );
+    program.rule(libc::SYS_recvmsg, &[Check::Int(0, descriptors.socket())]);
+    program.rule(libc::SYS_sendto, &[Check::Int(0, descriptors.socket()), Check::Is(4, 0)]);
+    program.rule(libc::SYS_close, &[Check::File(0, file)]);
+    program.rule(
+        libc::SYS_dup3,
+        &[Check::Int(0, file), Check::Int(1, descriptors.socket()), Check::Int(2, 0)],
+    );
+    program.rule(
+        libc::SYS_mmap,
+        &[
+            Check::Is(0, REPLY),
+            Check::Is(1, PAGE),
+            Check::Is(2, both),
+            Check::Is(3, fixed),
+            Check::Int(4, descriptors.channels()),
+        ],
+    );
+    program.rule(
+        libc::SYS_mmap,
+        &[
+            Check::Is(0, ORDER),
+            Check::Is(1, PAGE),
+            Check::Is(2, libc::PROT_READ as u64),
+            Check::Is(3, fixed),
+            Check::Int(4, descriptors.orders()),
+        ],
+    );
+    program.rule(libc::SYS_munmap, &[Check::Is(0, CHANNELS), Check::Is(1, CHANNELS_LEN)]);
+    program.rule(
+        libc::SYS_prctl,
+        &[Check::Int(0, libc::PR_SET_PDEATHSIG as u32), Check::Is(1, libc::SIGKILL as u64)],
+    );
+    program.rule(libc::SYS_getppid, &[]);
+    program.rule(libc::SYS_exit_group, &[]);
+    program.step(RETURN, KILL);
+    program.code
+}

@@ -1,0 +1,153 @@
+//! Copies of stubs.
+//!
+//! A copy gets a kit: an order page that already holds its first list, a reply page and a socket. It says hello
+//! on the socket, and the kernel tells its process id with that: nothing that guest code can write decides which
+//! process the sentry takes for the copy. A copy whose kit has been given up finds the socket shut down or the
+//! number of its first list changed, and ends.
+
+use std::io::IoSliceMut;
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Waker;
+
+use chitin_abi::{Errno, Result};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, Shutdown};
+
+use crate::layout::{order, reply};
+use crate::order::{self as list, Copy};
+use crate::process::{Goal, Order, Process, next_number, write_ops};
+use crate::shared::Shared;
+use crate::ticket::Ticket;
+
+/// What a copy gets.
+pub struct Kit {
+    order: u32,
+    reply: u32,
+    number: u32,
+    /// The sentry's end.
+    socket: OwnedFd,
+    ticket: Arc<Ticket<Arc<Process>>>,
+}
+
+/// What `conclude` found.
+pub enum Conclusion {
+    /// The ticket is complete.
+    Done(Option<Waker>),
+    /// The copy has not said hello yet.
+    NotYet(Kit),
+}
+
+impl Kit {
+    /// Whether the copy says that it has said hello.
+    pub fn has_said_hello(&self, shared: &Shared) -> bool {
+        let done = shared.channels.u32(Shared::channel_offset(self.reply) + reply::DONE);
+        done.load(Ordering::SeqCst) == self.number
+    }
+}
+
+/// A pair of sockets: the sentry's end, which learns who sends, and the stub's.
+pub fn socket_pair() -> rustix::io::Result<(OwnedFd, OwnedFd)> {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType};
+    let kind = SocketType::SEQPACKET;
+    let (ours, theirs) =
+        rustix::net::socketpair(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)?;
+    rustix::net::sockopt::set_socket_passcred(&ours, true)?;
+    Ok((ours, theirs))
+}
+
+/// An order and a reply page, the first with the list that a copy begins with.
+pub fn new_pages(shared: &Shared) -> Result<(u32, u32, u32)> {
+    shared.end_quarantine();
+    let order = shared.order_numbers.take().ok_or(Errno::EAGAIN)?;
+    let Some(reply) = shared.channel_numbers.take() else {
+        shared.order_numbers.give_back(order);
+        return Err(Errno::EAGAIN);
+    };
+    let number = next_number(shared, order);
+    Ok((order, reply, number))
+}
+
+/// Fills an order page before its stub exists.
+pub fn fill(shared: &Shared, place: u32, number: u32, ops: &[list::Op]) {
+    let word = shared.orders.u32(Shared::order_offset(place) + order::NUMBER);
+    word.store(0, Ordering::SeqCst);
+    write_ops(shared, place, ops);
+    word.store(number, Ordering::SeqCst);
+}
+
+/// Orders a copy.
+pub fn submit(parent: &Arc<Process>) -> Result<Arc<Ticket<Arc<Process>>>> {
+    let shared = &parent.shared;
+    let (ours, theirs) = socket_pair().map_err(|_| Errno::ENOMEM)?;
+    let (order, reply, number) = new_pages(shared)?;
+    fill(shared, order, number, &list::hello(shared.descriptors));
+    let copy = Copy {
+        order: Shared::order_offset(order),
+        reply: Shared::channel_offset(reply),
+        number,
+        parent: shared.pid,
+    };
+    let ticket = Ticket::new();
+    let kit = Kit { order, reply, number, socket: ours, ticket: Arc::clone(&ticket) };
+    let list = list::fork(&copy, Arc::new(theirs), shared.descriptors);
+    shared.registry.begin_fork(parent);
+    parent.submit([Order { list, goal: Goal::Fork(Box::new(kit)) }]);
+    Ok(ticket)
+}
+
+/// Looks for the copy's hello once its parent says that it is done. `failed`: the parent says that there is
+/// no copy, which is believed only after no copy can say hello any more.
+pub fn conclude(shared: &Arc<Shared>, kit: Kit, failed: Option<Errno>) -> Conclusion {
+    if let Some(error) = failed {
+        return Conclusion::Done(abandon(shared, kit, error));
+    }
+    match hear(&kit.socket) {
+        Ok(None) => Conclusion::NotYet(kit),
+        Ok(Some(pid)) => {
+            let process = Process::new(Arc::clone(shared), pid, kit.order, kit.reply, kit.socket);
+            let is_dead = shared.registry.add(&process);
+            shared.registry.end_fork();
+            if is_dead {
+                process.set_ended((0, 0));
+                process.bury();
+            }
+            Conclusion::Done(kit.ticket.complete(Ok(process)))
+        }
+        Err(_) => Conclusion::Done(abandon(shared, kit, Errno::EAGAIN)),
+    }
+}
+
+/// Gives a copy up.
+pub fn abandon(shared: &Shared, kit: Kit, error: Errno) -> Option<Waker> {
+    // From here on a copy that tries to say hello ends instead.
+    let _ = rustix::net::shutdown(&kit.socket, Shutdown::Both);
+    if let Ok(Some(pid)) = hear(&kit.socket)
+        && let Some(pid) = rustix::process::Pid::from_raw(pid)
+    {
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+    }
+    shared.quarantine(kit.order, kit.reply);
+    shared.registry.end_fork();
+    kit.ticket.complete(Err(error))
+}
+
+/// The process id of the copy, if it has said hello. An error: it never will.
+pub fn hear(socket: &OwnedFd) -> Result<Option<i32>> {
+    let mut byte = [0; 8];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmCredentials(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut data = [IoSliceMut::new(&mut byte)];
+    let flags = RecvFlags::DONTWAIT;
+    match rustix::net::recvmsg(socket, &mut data, &mut control, flags) {
+        Ok(message) if message.bytes > 0 => {}
+        Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => return Ok(None),
+        Ok(_) | Err(_) => return Err(Errno::ESRCH),
+    }
+    let pid = control.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmCredentials(sender) => Some(sender.pid.as_raw_nonzero().get()),
+        _ => None,
+    });
+    pid.map(Some).ok_or(Errno::ESRCH)
+}

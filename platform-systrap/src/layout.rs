@@ -1,0 +1,193 @@
+//! Where things lie in a stub, and how its pages are laid out.
+//!
+//! ```text
+//! MAX_ADDRESS      end of what the guest may map
+//! TEXT             one page of guest-side stub code, one page of warden code      r-x, private
+//! CONFIG           doorbell flags, which worker serves which core, filters        r--, shared by all
+//! ORDER            what the warden is to do                                       r--, one per stub
+//! REPLY            what came of it, and scratch space of the warden               rw-, one per stub
+//! CHANNELS         one channel per guest thread                                   rw-, one per thread
+//! ```
+//!
+//! The assembly in `raw::text` takes these numbers as constants.
+
+/// The first address above what a guest may map.
+pub const MAX_ADDRESS: u64 = 0x7fff_0000_0000;
+/// The lowest address that a guest may map.
+pub const MIN_ADDRESS: u64 = 0x1_0000;
+/// A page.
+pub const PAGE: u64 = 0x1000;
+
+/// Where each stub has the vDSO and its data: this is the end of the code.
+pub const VDSO_END: u64 = MAX_ADDRESS - 0x1_0000;
+
+/// The code that runs in guest threads.
+pub const TEXT: u64 = MAX_ADDRESS + 0x1_0000;
+/// The warden's code.
+pub const WARDEN: u64 = TEXT + PAGE;
+/// Both.
+pub const TEXT_LEN: u64 = 2 * PAGE;
+/// The pages that the sentry writes and every stub reads.
+pub const CONFIG: u64 = MAX_ADDRESS + 0x2_0000;
+/// Bytes of it.
+pub const CONFIG_LEN: u64 = 4 * PAGE;
+/// The order page.
+pub const ORDER: u64 = MAX_ADDRESS + 0x3_0000;
+/// The reply page.
+pub const REPLY: u64 = MAX_ADDRESS + 0x4_0000;
+/// The first channel.
+pub const CHANNELS: u64 = MAX_ADDRESS + 0x4000_0000;
+/// Bytes of a channel; a channel's address is a multiple of it.
+pub const CHANNEL_LEN: u64 = 0x4000;
+/// The most channels that one stub has room for.
+pub const CHANNEL_COUNT: u64 = 0x4000;
+/// Bytes of the channel window.
+pub const CHANNELS_LEN: u64 = CHANNEL_LEN * CHANNEL_COUNT;
+/// The end of what a process can map (with four-level page tables).
+pub const TASK_END: u64 = 0x7fff_ffff_f000;
+
+/// Offsets in the configuration pages.
+pub mod config {
+    /// A byte per core (number modulo 1024): the worker that serves it.
+    pub const WORKER_OF: u64 = 0;
+    /// The eight bytes that a stub writes to a doorbell: 1.
+    pub const ONE: u64 = 0x400;
+    /// `struct sock_fprog` of the warden's filter.
+    pub const WARDEN_PROGRAM: u64 = 0x410;
+    /// `struct sock_fprog` of the guest threads' filter.
+    pub const GUEST_PROGRAM: u64 = 0x420;
+    /// Instructions of the filters.
+    pub const INSTRUCTIONS: u64 = 0x2000;
+    /// Bytes for them.
+    pub const INSTRUCTIONS_LEN: u64 = 0x2000;
+    /// One cache line per worker, whose first word is 1 while the worker sleeps.
+    pub const SLEEPING: u64 = 0x1000;
+    /// Bytes of such a line.
+    pub const SLEEPING_STRIDE: u64 = 64;
+    /// The most workers.
+    pub const WORKERS: u64 = 64;
+}
+
+/// Offsets in an order page.
+pub mod order {
+    /// The list's number; 0 while the page is being written.
+    pub const NUMBER: u64 = 0;
+    /// The last number that was used on this page (the sentry's note).
+    pub const LAST: u64 = 8;
+    /// The operations.
+    pub const OPS: u64 = 64;
+    /// Bytes of an operation.
+    pub const OP_LEN: u64 = 64;
+    /// The most operations of one list.
+    pub const COUNT: u64 = 63;
+}
+
+/// Offsets in a reply page.
+pub mod reply {
+    /// The number of the last list that was carried out.
+    pub const DONE: u64 = 0;
+    /// The first error, or 0.
+    pub const ERROR: u64 = 8;
+    /// What each operation returned.
+    pub const RESULTS: u64 = 64;
+    /// `struct msghdr` for receiving descriptors.
+    pub const MESSAGE: u64 = 0x800;
+    /// `struct iovec` of it.
+    pub const VECTOR: u64 = 0x840;
+    /// A byte of data.
+    pub const DATA: u64 = 0x850;
+    /// Room for control messages.
+    pub const CONTROL: u64 = 0x860;
+    /// Bytes of that room.
+    pub const CONTROL_LEN: u64 = 0x300;
+}
+
+/// Offsets in a channel. The space below the header is the alternate signal stack.
+pub mod channel {
+    use super::CHANNEL_LEN;
+
+    /// Bytes of the header.
+    pub const HEADER_LEN: u64 = 512;
+    /// The header, at the top.
+    pub const HEADER: u64 = CHANNEL_LEN - HEADER_LEN;
+    /// In the header: whose turn it is (`GO` and so on).
+    pub const WORD: u64 = 0;
+    /// In the header: the signal that stopped the guest.
+    pub const SIGNAL: u64 = 4;
+    /// In the header: the address of the signal frame.
+    pub const FRAME: u64 = 8;
+    /// In the header: the base of FS.
+    pub const FS_BASE: u64 = 16;
+    /// In the header: the base of GS.
+    pub const GS_BASE: u64 = 24;
+    /// In the header: [`SET_BASES`] and [`FSGSBASE`].
+    pub const FLAGS: u64 = 32;
+    /// In the header: not 0 while the host thread exists.
+    pub const ALIVE: u64 = 36;
+
+    /// Word: the guest may run on.
+    pub const GO: u32 = 0;
+    /// Word: the guest has stopped.
+    pub const POSTED: u32 = 1;
+    /// Word: the guest has stopped and its thread sleeps on the word.
+    pub const PARKED: u32 = 2;
+    /// Word: the thread shall end.
+    pub const EXIT: u32 = 3;
+
+    /// Flag: load both bases before the guest runs on.
+    pub const SET_BASES: u32 = 1;
+    /// Flag: the instructions for the bases can be used.
+    pub const FSGSBASE: u32 = 2;
+}
+
+/// Flags of an operation.
+pub mod op {
+    /// Anything but the expected result ends the process.
+    pub const EXPECT: u32 = 1;
+    /// An error ends the process.
+    pub const FATAL: u32 = 2;
+    /// It is a `clone` of a process: the child goes on at the operation that the expected result names.
+    pub const PROCESS: u32 = 4;
+    /// It is a `clone` of a thread.
+    pub const THREAD: u32 = 8;
+    /// Behind it the order page is another one, whose list has the expected number.
+    pub const SWITCH: u32 = 16;
+    /// An error does not count.
+    pub const IGNORE: u32 = 32;
+    /// It is done even after an error.
+    pub const ALWAYS: u32 = 64;
+    /// The last of the list.
+    pub const LAST: u32 = 128;
+}
+
+/// The signal that makes a running guest thread stop: SIGUSR2.
+pub const KICK: u32 = 12;
+
+/// Descriptors of a stub: the workers' doorbells come first, from 0.
+#[derive(Clone, Copy, Debug)]
+pub struct Descriptors {
+    /// Doorbells.
+    pub workers: u32,
+}
+
+impl Descriptors {
+    /// The memory of the order pages, which nobody but the sentry can map for writing.
+    pub const fn orders(self) -> u32 {
+        self.workers
+    }
+
+    /// The memory of channels and reply pages.
+    pub const fn channels(self) -> u32 {
+        self.workers + 1
+    }
+
+    /// The warden's socket.
+    pub const fn socket(self) -> u32 {
+        self.workers + 2
+    }
+
+    /// Where received descriptors begin.
+    pub const fn first_file(self) -> u32 {
+        self.workers + 3
+    }
+}

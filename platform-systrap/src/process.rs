@@ -1,0 +1,469 @@
+//! A stub as the sentry sees it: its life, its orders, its threads.
+//!
+//! Orders are queued and carried out one after the other; a list is written when the one before is done. Nothing
+//! here waits: `pump` looks whether something is done and goes on with what is next.
+//!
+//! What a stub says about an order is not trusted: guest code can write the reply page. A forged result misleads
+//! the sentry about the guest's own memory only; that a fork has worked, and with which process id, is what the
+//! kernel says on the copy's socket.
+//!
+//! Costs of an order: one `futex` to wake the warden, one `sendmsg` where files are sent; the warden's calls, and
+//! its ring (one `write`) if the worker of its core sleeps.
+//!
+//! Locks: `queue` before the cells of `Shared::ordering`; `threads`, `life` and the registry's are innermost.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
+use std::task::Waker;
+
+use chitin_abi::{Errno, Regs, Result};
+use parking_lot::{Mutex, RwLock};
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
+use smallvec::SmallVec;
+
+use crate::fork::{self, Kit};
+use crate::frame::Channel;
+use crate::layout::{self, order, reply};
+use crate::order::{List, SPAWNED};
+use crate::shared::{Listener, Shared};
+use crate::thread::Thread;
+use crate::ticket::Ticket;
+
+/// A guest thread's place in a stub.
+pub struct Slot {
+    /// Its channel's number.
+    pub place: u32,
+    /// Its channel.
+    pub channel: Channel,
+    /// Its host thread, once that exists.
+    pub tid: AtomicI32,
+    /// `RUNNING` and `INTERRUPT`.
+    pub state: AtomicU32,
+}
+
+/// What comes of an order.
+pub enum Goal {
+    /// Memory operations; the last list of a batch says so.
+    Batch(Arc<Ticket<()>>, bool),
+    /// A thread.
+    Spawn(Arc<Slot>, Arc<Ticket<Thread>>),
+    /// A copy of the stub.
+    Fork(Box<Kit>),
+}
+
+/// A list and what comes of it.
+pub struct Order {
+    /// The list.
+    pub list: List,
+    /// What comes of it.
+    pub goal: Goal,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<Order>,
+    active: Option<Goal>,
+    is_closed: bool,
+}
+
+#[derive(Default)]
+struct Threads {
+    slots: Vec<Arc<Slot>>,
+    retired: VecDeque<Arc<Slot>>,
+}
+
+/// See the module.
+pub struct Process {
+    /// What all stubs share.
+    pub shared: Arc<Shared>,
+    /// The host's process id.
+    pub pid: i32,
+    order: u32,
+    reply: u32,
+    socket: OwnedFd,
+    is_dead: AtomicBool,
+    /// Whether the host has no such process any more; its id is used under this lock only.
+    life: RwLock<bool>,
+    active: AtomicU32,
+    queue: Mutex<Queue>,
+    threads: Mutex<Threads>,
+    /// CPU time after its end.
+    cpu: Mutex<(u64, u64)>,
+}
+
+/// Wakers to wake once no lock is held.
+pub type Wakers = SmallVec<[Waker; 4]>;
+
+impl Process {
+    /// A stub that has said hello.
+    pub fn new(
+        shared: Arc<Shared>,
+        pid: i32,
+        order: u32,
+        reply: u32,
+        socket: OwnedFd,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            shared,
+            pid,
+            order,
+            reply,
+            socket,
+            is_dead: AtomicBool::new(false),
+            life: RwLock::new(false),
+            active: AtomicU32::new(0),
+            queue: Mutex::default(),
+            threads: Mutex::default(),
+            cpu: Mutex::new((0, 0)),
+        })
+    }
+
+    /// Whether it is gone, or will be at once.
+    pub fn is_dead(&self) -> bool {
+        self.is_dead.load(Ordering::SeqCst)
+    }
+
+    /// Does something with its process id, which belongs to it as long as that takes.
+    pub fn with_pid<T>(&self, action: impl FnOnce(i32) -> T) -> Result<T> {
+        let ended = self.life.read();
+        if *ended || self.is_dead() {
+            return Err(Errno::ESRCH);
+        }
+        Ok(action(self.pid))
+    }
+
+    /// Ends it.
+    pub fn kill(&self) {
+        let ended = self.life.read();
+        if !*ended && let Some(pid) = rustix::process::Pid::from_raw(self.pid) {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
+        drop(ended);
+        self.bury();
+    }
+
+    /// Called when the host's process has ended, before its id can be given to another.
+    pub fn set_ended(&self, cpu: (u64, u64)) {
+        *self.cpu.lock() = cpu;
+        *self.life.write() = true;
+    }
+
+    /// CPU time after its end.
+    pub fn last_cpu(&self) -> Option<(u64, u64)> {
+        self.life.read().then(|| *self.cpu.lock())
+    }
+
+    /// Tells all who wait that it is dead.
+    pub fn bury(&self) {
+        if self.is_dead.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let mut wakers = Wakers::new();
+        let mut queue = self.queue.lock();
+        queue.is_closed = true;
+        let waiting = core::mem::take(&mut queue.waiting);
+        let goals = queue.active.take().into_iter();
+        for goal in goals.chain(waiting.into_iter().map(|order| order.goal)) {
+            abandon(&self.shared, goal, Errno::ESRCH, &mut wakers);
+        }
+        self.settle();
+        drop(queue);
+        let slots = self.threads.lock().slots.clone();
+        for slot in slots {
+            self.shared.running.unmark(slot.place);
+            if let Some(Listener::Task(waker)) = self.shared.running.cell(slot.place).lock().take()
+            {
+                wakers.push(waker);
+            }
+        }
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Nothing is under way.
+    fn settle(&self) {
+        self.active.store(0, Ordering::SeqCst);
+        self.shared.ordering.unmark(self.order);
+        *self.shared.ordering.cell(self.order).lock() = None;
+    }
+
+    /// Queues orders, in this order.
+    pub fn submit(self: &Arc<Self>, orders: impl IntoIterator<Item = Order>) {
+        let mut wakers = Wakers::new();
+        let mut queue = self.queue.lock();
+        for order in orders {
+            if queue.is_closed {
+                abandon(&self.shared, order.goal, Errno::ESRCH, &mut wakers);
+            } else {
+                queue.waiting.push_back(order);
+            }
+        }
+        self.advance(&mut queue, &mut wakers);
+        drop(queue);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Looks whether something is done.
+    pub fn pump(self: &Arc<Self>) {
+        let mut wakers = Wakers::new();
+        let mut queue = self.queue.lock();
+        self.advance(&mut queue, &mut wakers);
+        drop(queue);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    fn reply_offset(&self) -> u64 {
+        Shared::channel_offset(self.reply)
+    }
+
+    /// Whether the warden says that it is done with the list.
+    fn is_answered(&self) -> bool {
+        let number = self.active.load(Ordering::SeqCst);
+        let done = self.shared.channels.u32(self.reply_offset() + reply::DONE);
+        number != 0 && done.load(Ordering::SeqCst) == number
+    }
+
+    /// Whether `pump` would get on. Only a hint where a copy is under way.
+    pub fn has_reply(&self) -> bool {
+        if !self.is_answered() {
+            return false;
+        }
+        // Somebody else looks: what they see may be older than what has just been answered.
+        let Some(queue) = self.queue.try_lock() else { return true };
+        match &queue.active {
+            Some(Goal::Fork(kit)) => self.forked() < 0 || kit.has_said_hello(&self.shared),
+            _ => true,
+        }
+    }
+
+    fn result(&self, index: u64) -> i64 {
+        self.shared.channels.load64(self.reply_offset() + reply::RESULTS + 8 * index) as i64
+    }
+
+    fn error(&self) -> Result<()> {
+        let error = self.shared.channels.load64(self.reply_offset() + reply::ERROR) as i64;
+        if error == 0 { Ok(()) } else { Err(errno(error)) }
+    }
+
+    fn forked(&self) -> i64 {
+        match self.error() {
+            Ok(()) => self.result(crate::order::FORKED),
+            Err(_) => -1,
+        }
+    }
+
+    fn advance(self: &Arc<Self>, queue: &mut Queue, wakers: &mut Wakers) {
+        loop {
+            if let Some(goal) = queue.active.take() {
+                if !self.is_answered() {
+                    queue.active = Some(goal);
+                    return;
+                }
+                if let Some(goal) = self.finish(goal, wakers) {
+                    queue.active = Some(goal);
+                    return;
+                }
+                self.active.store(0, Ordering::SeqCst);
+            }
+            let Some(order) = queue.waiting.pop_front() else {
+                self.settle();
+                return;
+            };
+            if let Goal::Batch(ticket, _) = &order.goal
+                && ticket.is_done()
+            {
+                continue; // an earlier list of this batch has failed
+            }
+            match self.write(&order.list) {
+                Ok(()) => queue.active = Some(order.goal),
+                Err(error) => abandon(&self.shared, order.goal, error, wakers),
+            }
+        }
+    }
+
+    /// Completes a goal, or gives it back when it is not reached yet.
+    fn finish(self: &Arc<Self>, goal: Goal, wakers: &mut Wakers) -> Option<Goal> {
+        match goal {
+            Goal::Batch(ticket, is_last) => {
+                let result = self.error();
+                if is_last || result.is_err() {
+                    wakers.extend(ticket.complete(result));
+                }
+            }
+            Goal::Spawn(slot, ticket) => {
+                let result = self.error().map(|()| self.result(SPAWNED));
+                let result = match result {
+                    Ok(tid) if tid > 0 => {
+                        slot.tid.store(tid as i32, Ordering::Relaxed);
+                        Ok(Thread::new(Arc::clone(self), slot))
+                    }
+                    Ok(error) => Err(self.not_spawned(slot, errno(error))),
+                    Err(error) => Err(self.not_spawned(slot, error)),
+                };
+                wakers.extend(ticket.complete(result));
+            }
+            Goal::Fork(kit) => {
+                let error = self.error().err();
+                let failed = error.or_else(|| {
+                    let result = self.result(crate::order::FORKED);
+                    (result < 0).then(|| errno(result))
+                });
+                match fork::conclude(&self.shared, *kit, failed) {
+                    fork::Conclusion::Done(waker) => wakers.extend(waker),
+                    fork::Conclusion::NotYet(kit) => return Some(Goal::Fork(Box::new(kit))),
+                }
+            }
+        }
+        None
+    }
+
+    /// Writes a list into the order page and wakes the warden.
+    fn write(self: &Arc<Self>, list: &List) -> Result<()> {
+        if !list.files.is_empty() {
+            self.send(&list.files)?;
+        }
+        let orders = &self.shared.orders;
+        let page = Shared::order_offset(self.order);
+        *self.shared.ordering.cell(self.order).lock() = Some(Arc::clone(self));
+        self.shared.ordering.mark(self.order);
+        let number = next_number(&self.shared, self.order);
+        orders.u32(page + order::NUMBER).store(0, Ordering::SeqCst);
+        write_ops(&self.shared, self.order, &list.ops);
+        self.active.store(number, Ordering::SeqCst);
+        let word = orders.u32(page + order::NUMBER);
+        word.store(number, Ordering::SeqCst);
+        let _ = rustix::thread::futex::wake(word, rustix::thread::futex::Flags::empty(), 1);
+        Ok(())
+    }
+
+    /// Sends descriptors, and writes down where they are to be received.
+    fn send(&self, files: &[Arc<OwnedFd>]) -> Result<()> {
+        let channels = &self.shared.channels;
+        let page = self.reply_offset();
+        let message = [
+            0,
+            0,
+            layout::REPLY + reply::VECTOR,
+            1,
+            layout::REPLY + reply::CONTROL,
+            reply::CONTROL_LEN,
+            0,
+        ];
+        for (index, word) in message.into_iter().enumerate() {
+            channels.store64(page + reply::MESSAGE + 8 * index as u64, word);
+        }
+        channels.store64(page + reply::VECTOR, layout::REPLY + reply::DATA);
+        channels.store64(page + reply::VECTOR + 8, 1);
+        let borrowed: SmallVec<[_; 8]> = files.iter().map(|file| file.as_fd()).collect();
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(64))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        if !control.push(SendAncillaryMessage::ScmRights(&borrowed)) {
+            return Err(Errno::ENOMEM);
+        }
+        let data = [IoSlice::new(&[0])];
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        match rustix::net::sendmsg(&self.socket, &data, &mut control, flags) {
+            Ok(_) => Ok(()),
+            Err(rustix::io::Errno::PIPE | rustix::io::Errno::CONNRESET) => Err(Errno::ESRCH),
+            Err(_) => Err(Errno::ENOMEM),
+        }
+    }
+
+    /// A place for a thread, with its first frame; and the frame's address in the stub.
+    pub fn new_slot(&self, regs: &Regs, extended: &[u8]) -> Result<(Arc<Slot>, u64)> {
+        let arena = &self.shared.channels;
+        let mut threads = self.threads.lock();
+        let ready = threads.retired.front().is_some_and(|slot| !slot.channel.is_alive(arena));
+        let slot = match threads.retired.pop_front() {
+            Some(slot) if ready => slot,
+            other => {
+                threads.retired.extend(other);
+                let index = threads.slots.len() as u64;
+                if index >= layout::CHANNEL_COUNT {
+                    return Err(Errno::EAGAIN);
+                }
+                let place = self.shared.channel_numbers.take().ok_or(Errno::EAGAIN)?;
+                let channel = Channel {
+                    offset: Shared::channel_offset(place),
+                    address: layout::CHANNELS + index * layout::CHANNEL_LEN,
+                };
+                let slot =
+                    Slot { place, channel, tid: AtomicI32::new(0), state: AtomicU32::new(0) };
+                let slot = Arc::new(slot);
+                threads.slots.push(Arc::clone(&slot));
+                slot
+            }
+        };
+        slot.state.store(0, Ordering::SeqCst);
+        let frame = slot.channel.prepare(arena, &self.shared.shape, regs, extended);
+        Ok((slot, frame))
+    }
+
+    fn not_spawned(&self, slot: Arc<Slot>, error: Errno) -> Errno {
+        slot.channel.set_gone(&self.shared.channels);
+        self.retire(slot);
+        error
+    }
+
+    /// A place whose thread has ended or will.
+    pub fn retire(&self, slot: Arc<Slot>) {
+        self.threads.lock().retired.push_back(slot);
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        for slot in self.threads.get_mut().slots.drain(..) {
+            self.shared.running.unmark(slot.place);
+            *self.shared.running.cell(slot.place).lock() = None;
+            give_back_channel(&self.shared, slot.place);
+        }
+        give_back_channel(&self.shared, self.reply);
+        self.shared.order_numbers.give_back(self.order);
+    }
+}
+
+/// Gives a channel or reply page back, empty.
+pub fn give_back_channel(shared: &Shared, place: u32) {
+    shared.channels.clear(Shared::channel_offset(place), layout::CHANNEL_LEN);
+    shared.channel_numbers.give_back(place);
+}
+
+/// The next list number of an order page: never 0, and not used on this page for long.
+pub fn next_number(shared: &Shared, place: u32) -> u32 {
+    let note = shared.orders.u32(Shared::order_offset(place) + order::LAST);
+    let number = note.load(Ordering::Relaxed).wrapping_add(1).max(1);
+    note.store(number, Ordering::Relaxed);
+    number
+}
+
+/// Writes operations into an order page whose number is 0.
+pub fn write_ops(shared: &Shared, place: u32, ops: &[crate::order::Op]) {
+    let page = Shared::order_offset(place) + order::OPS;
+    for (index, op) in ops.iter().take(order::COUNT as usize).enumerate() {
+        for (at, word) in op.words().into_iter().enumerate() {
+            let offset = page + order::OP_LEN * index as u64 + 8 * at as u64;
+            shared.orders.u64(offset).store(word, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Ends a goal that will not be reached.
+fn abandon(shared: &Shared, goal: Goal, error: Errno, wakers: &mut Wakers) {
+    match goal {
+        Goal::Batch(ticket, _) => wakers.extend(ticket.complete(Err(error))),
+        Goal::Spawn(_, ticket) => wakers.extend(ticket.complete(Err(error))),
+        Goal::Fork(kit) => wakers.extend(fork::abandon(shared, *kit, error)),
+    }
+}
+
+/// The error number that a host call returned.
+fn errno(result: i64) -> Errno {
+    match result {
+        -4095..=-1 => Errno::from_raw(-result as i32),
+        _ => Errno::EINVAL,
+    }
+}

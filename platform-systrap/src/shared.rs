@@ -1,0 +1,188 @@
+//! What all parts of one platform share: memory, doorbells, and who waits where.
+
+use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use crate::frame::Channel;
+use crate::layout::{self, Descriptors, channel, config};
+use crate::process::Process;
+use crate::raw::arena::Arena;
+use crate::reaper::Registry;
+use crate::table::{Numbers, Table};
+use crate::xstate::Shape;
+
+/// Who is to be told when a thread has stopped.
+pub enum Listener {
+    /// A task.
+    Task(Waker),
+    /// Nobody: the thread shall end.
+    Ending,
+}
+
+/// See the module.
+pub struct Shared {
+    /// Configuration (first pages) and order pages.
+    pub orders: Arena,
+    /// Who has which order page.
+    pub order_numbers: Numbers,
+    /// Channels and reply pages.
+    pub channels: Arena,
+    /// Who has which channel.
+    pub channel_numbers: Numbers,
+    /// The host's extended state.
+    pub shape: Shape,
+    /// Whether FSGSBASE can be used.
+    pub fsgsbase: bool,
+    /// Numbers of a stub's descriptors.
+    pub descriptors: Descriptors,
+    /// Doorbells.
+    pub bells: Vec<Bell>,
+    /// Channels of running threads, and who is to be told.
+    pub running: Table<Listener>,
+    /// Order pages with a list under way, and whose it is.
+    pub ordering: Table<Arc<Process>>,
+    /// Stubs that live.
+    pub registry: Registry,
+    /// `/proc`, where it shows this process under its own id.
+    pub proc: Option<OwnedFd>,
+    /// The sentry's process id.
+    pub pid: i32,
+    /// Order and reply pages of copies that were given up, and since when.
+    pub given_up: Mutex<VecDeque<(Instant, u32, u32)>>,
+}
+
+/// How long the pages of a copy that was given up are kept from use. (It ends by itself whenever it gets that
+/// far; this only keeps its last writes out of others' pages.)
+const QUARANTINE: Duration = Duration::from_secs(10);
+
+/// A worker's doorbell.
+pub struct Bell {
+    /// An event counter; stubs can write it and cannot read it.
+    pub counter: OwnedFd,
+    /// Rung by the sentry while its worker was awake.
+    pub rung: AtomicBool,
+    /// The core on which the worker slept last.
+    pub core: Mutex<Option<usize>>,
+}
+
+impl Shared {
+    /// Offset of an order page.
+    pub const fn order_offset(place: u32) -> u64 {
+        layout::CONFIG_LEN + place as u64 * layout::PAGE
+    }
+
+    /// Offset of a channel or reply page.
+    pub const fn channel_offset(place: u32) -> u64 {
+        place as u64 * layout::CHANNEL_LEN
+    }
+
+    /// Puts pages away.
+    pub fn quarantine(&self, order: u32, reply: u32) {
+        self.given_up.lock().push_back((Instant::now(), order, reply));
+    }
+
+    /// Gives back the pages that have been put away for long enough.
+    pub fn end_quarantine(&self) {
+        let mut given_up = self.given_up.lock();
+        while let Some((since, order, reply)) = given_up.front().copied()
+            && since.elapsed() > QUARANTINE
+        {
+            given_up.pop_front();
+            crate::process::give_back_channel(self, reply);
+            self.order_numbers.give_back(order);
+        }
+    }
+
+    fn sleeping(&self, worker: usize) -> u64 {
+        config::SLEEPING + worker as u64 % config::WORKERS * config::SLEEPING_STRIDE
+    }
+
+    /// Says that a worker is about to sleep, before it looks for work a last time.
+    pub fn set_sleeping(&self, worker: usize, is_sleeping: bool) {
+        let word = self.orders.u32(self.sleeping(worker));
+        word.store(u32::from(is_sleeping), Ordering::SeqCst);
+    }
+
+    /// Claims the right to wake a worker that sleeps.
+    pub fn claim_sleeper(&self, worker: usize) -> bool {
+        self.orders.u32(self.sleeping(worker)).swap(0, Ordering::SeqCst) == 1
+    }
+
+    /// Says which worker serves a core.
+    pub fn set_worker_of(&self, core: usize, worker: usize) {
+        let core = core as u64 & 0x3ff;
+        let offset = config::WORKER_OF + (core & !3);
+        let shift = 8 * (core & 3);
+        let word = self.orders.u32(offset);
+        let value = (worker as u32 & 0xff) << shift;
+        let keep = !(0xff << shift);
+        let _ =
+            word.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |old| Some(old & keep | value));
+    }
+
+    /// Whether a thread has stopped that nobody was told of, or a list is done that nobody looked at.
+    pub fn has_work(&self) -> bool {
+        let mut found = false;
+        self.running.each(|place| {
+            found = self.has_stopped(place);
+            !found
+        });
+        if !found {
+            self.ordering.each(|place| {
+                let process = self.ordering.cell(place).lock().clone();
+                found = process.is_some_and(|process| process.has_reply());
+                !found
+            });
+        }
+        found
+    }
+
+    fn has_stopped(&self, place: u32) -> bool {
+        let offset = Self::channel_offset(place) + channel::HEADER + channel::WORD;
+        self.channels.u32(offset).load(Ordering::SeqCst) != channel::GO
+    }
+
+    /// Tells whoever waits for a thread that has stopped or an order that is done; says how many.
+    pub fn collect(&self) -> usize {
+        let mut count = 0;
+        self.running.each(|place| {
+            if self.has_stopped(place) && self.running.unmark(place) {
+                self.tell(place);
+                count += 1;
+            }
+            true
+        });
+        self.ordering.each(|place| {
+            let process = self.ordering.cell(place).lock().clone();
+            if let Some(process) = process
+                && process.has_reply()
+            {
+                process.pump();
+                count += 1;
+            }
+            true
+        });
+        count
+    }
+
+    /// Tells the listener of a channel, whose mark is gone.
+    pub fn tell(&self, place: u32) {
+        let listener = self.running.cell(place).lock().take();
+        match listener {
+            Some(Listener::Task(waker)) => waker.wake(),
+            Some(Listener::Ending) => {
+                let channel = Channel { offset: Self::channel_offset(place), address: 0 };
+                if channel.release(&self.channels, channel::EXIT) {
+                    channel.wake(&self.channels);
+                }
+            }
+            None => {}
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! Address spaces, and their bytes.
+//!
+//! Costs: `read` and `write` are one `process_vm_readv` or `process_vm_writev` each (some 2 µs, see the README).
+
+use std::io::{IoSlice, IoSliceMut};
+use std::sync::Arc;
+
+use chitin_abi::{Errno, GuestAddr, Result};
+use chitin_mm::platform::{AddressSpace, GuestThread, PlatformFuture, ThreadState};
+use chitin_mm::{GuestMemory, HostOp};
+use nix::sys::uio::{RemoteIoVec, process_vm_readv, process_vm_writev};
+use nix::unistd::Pid;
+
+use crate::layout;
+use crate::process::{Goal, Order, Process};
+use crate::thread::Thread;
+use crate::ticket::{Ticket, Waiting};
+use crate::{fork, order, usage};
+
+/// An address space: the owner of a stub.
+pub struct Space {
+    process: Arc<Process>,
+}
+
+impl Space {
+    /// Owns a stub.
+    pub fn new(process: Arc<Process>) -> Self {
+        Self { process }
+    }
+}
+
+impl Drop for Space {
+    fn drop(&mut self) {
+        self.process.kill();
+    }
+}
+
+/// A copy of a stub, when it is there.
+pub fn copy(process: &Arc<Process>) -> PlatformFuture<'static, Arc<dyn AddressSpace>> {
+    let ticket = fork::submit(process);
+    let process = Arc::clone(process);
+    Box::pin(async move {
+        let child = Waiting::new(process, ticket?).await?;
+        Ok(Arc::new(Space::new(child)) as Arc<dyn AddressSpace>)
+    })
+}
+
+impl AddressSpace for Space {
+    fn apply(&self, ops: Vec<HostOp>) -> PlatformFuture<'_, ()> {
+        let lists = match order::batch(&ops, self.process.shared.descriptors) {
+            Ok(lists) => lists,
+            Err(error) => return Box::pin(async move { Err(error) }),
+        };
+        if lists.is_empty() {
+            return Box::pin(async { Ok(()) });
+        }
+        let ticket = Ticket::new();
+        let last = lists.len() - 1;
+        let orders = lists.into_iter().enumerate().map(|(index, list)| Order {
+            list,
+            goal: Goal::Batch(Arc::clone(&ticket), index == last),
+        });
+        self.process.submit(orders);
+        Box::pin(Waiting::new(Arc::clone(&self.process), ticket))
+    }
+
+    fn fork(&self) -> PlatformFuture<'_, Arc<dyn AddressSpace>> {
+        copy(&self.process)
+    }
+
+    fn spawn(&self, state: ThreadState) -> PlatformFuture<'_, Box<dyn GuestThread>> {
+        let shared = &self.process.shared;
+        let prepared = shared.shape.checked(&state.extended).and_then(|extended| {
+            let (slot, frame) = self.process.new_slot(&state.regs, &extended)?;
+            let list = order::spawn(slot.channel, frame, shared.descriptors);
+            let ticket = Ticket::<Thread>::new();
+            let goal = Goal::Spawn(slot, Arc::clone(&ticket));
+            self.process.submit([Order { list, goal }]);
+            Ok(ticket)
+        });
+        let process = Arc::clone(&self.process);
+        Box::pin(async move {
+            let thread = Waiting::new(process, prepared?).await?;
+            Ok(Box::new(thread) as Box<dyn GuestThread>)
+        })
+    }
+
+    fn memory(&self) -> &dyn GuestMemory {
+        &*self.process
+    }
+
+    fn kill(&self) {
+        self.process.kill();
+    }
+
+    fn resident(&self) -> (u64, u64) {
+        usage::resident(&self.process)
+    }
+
+    fn cpu_time(&self) -> (u64, u64) {
+        usage::process_time(&self.process)
+    }
+}
+
+/// How much of a range a guest can map. EFAULT: nothing.
+fn clip(addr: GuestAddr, len: usize) -> Result<RemoteIoVec> {
+    let start = addr.0;
+    if !(layout::MIN_ADDRESS..layout::MAX_ADDRESS).contains(&start) {
+        return Err(Errno::EFAULT);
+    }
+    let room = layout::MAX_ADDRESS - start;
+    let len = usize::try_from(room).map_or(len, |room| room.min(len));
+    Ok(RemoteIoVec { base: start as usize, len })
+}
+
+fn outcome(result: Result<nix::Result<usize>>) -> Result<usize> {
+    match result? {
+        Ok(0) => Err(Errno::EFAULT),
+        Ok(done) => Ok(done),
+        Err(nix::errno::Errno::ESRCH) => Err(Errno::ESRCH),
+        Err(_) => Err(Errno::EFAULT),
+    }
+}
+
+impl GuestMemory for Process {
+    fn read_partial(&self, addr: GuestAddr, buffer: &mut [u8]) -> Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        let remote = clip(addr, buffer.len())?;
+        let mut local = [IoSliceMut::new(buffer)];
+        let read = |pid| process_vm_readv(Pid::from_raw(pid), &mut local, &[remote]);
+        outcome(self.with_pid(read))
+    }
+
+    fn write_partial(&self, addr: GuestAddr, bytes: &[u8]) -> Result<usize> {
+        if bytes.is_empty() {
+            return Ok(0);
+        }
+        let remote = clip(addr, bytes.len())?;
+        let local = [IoSlice::new(bytes)];
+        outcome(self.with_pid(|pid| process_vm_writev(Pid::from_raw(pid), &local, &[remote])))
+    }
+}

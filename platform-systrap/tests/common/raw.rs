@@ -1,0 +1,123 @@
+//! Guest programs. They never run in this process: their bytes are copied into stubs.
+
+#![allow(unsafe_code, reason = "assembly")]
+
+use core::arch::global_asm;
+
+macro_rules! guest {
+    ($name:ident, $($line:literal),+ $(,)?) => {
+        global_asm!(
+            concat!(".pushsection .rodata.guest_", stringify!($name), ",\"a\",@progbits"),
+            concat!(".globl guest_", stringify!($name)),
+            concat!(".globl guest_", stringify!($name), "_end"),
+            concat!("guest_", stringify!($name), ":"),
+            $($line,)+
+            concat!("guest_", stringify!($name), "_end:"),
+            ".popsection",
+        );
+        #[allow(dead_code, reason = "not every test uses every guest")]
+        pub fn $name() -> &'static [u8] {
+            unsafe extern "C" {
+                #[link_name = concat!("guest_", stringify!($name))]
+                static START: u8;
+                #[link_name = concat!("guest_", stringify!($name), "_end")]
+                static END: u8;
+            }
+            let start = &raw const START;
+            let len = (&raw const END) as usize - start as usize;
+            // SAFETY: both symbols delimit constant bytes of this program.
+            unsafe { core::slice::from_raw_parts(start, len) }
+        }
+    };
+}
+
+// Asks for call 1234 with all registers set, leaves a red zone, and for 1235 with what came back in rax.
+guest!(
+    calls,
+    "mov qword ptr [rsp - 8], 0x11",
+    "mov qword ptr [rsp - 128], 0x22",
+    "mov eax, 1234",
+    "mov edi, 1",
+    "mov esi, 2",
+    "mov edx, 3",
+    "mov r10d, 4",
+    "mov r8d, 5",
+    "mov r9d, 6",
+    "mov ebx, 7",
+    "mov ebp, 8",
+    "mov r12d, 9",
+    "mov r13d, 10",
+    "mov r14d, 11",
+    "mov r15d, 12",
+    "std",
+    "syscall",
+    "cld",
+    "mov rdi, rax",
+    "mov rsi, [rsp - 8]",
+    "add rsi, [rsp - 128]",
+    "mov eax, 1235",
+    "syscall",
+    "ud2",
+);
+
+// Calls forever.
+guest!(caller, "2:", "mov eax, 39", "syscall", "jmp 2b");
+
+// Computes forever.
+guest!(spinner, "2:", "inc rax", "jmp 2b");
+
+// Reads from the address in rdi, then writes to it.
+guest!(toucher, "mov rax, [rdi]", "mov [rdi], rax", "mov eax, 39", "syscall", "ud2");
+
+// A call of the 32-bit ABI, then one of the 64-bit one.
+guest!(foreign, "mov eax, 20", "int 0x80", "mov eax, 39", "syscall", "ud2");
+
+// Jumps to rbx with the registers as they are.
+guest!(jumper, "jmp rbx");
+
+// Divides by zero, single-steps, breaks.
+guest!(
+    faulty,
+    "xor ecx, ecx",
+    "xor edx, edx",
+    "mov eax, 1",
+    "div ecx",
+    "int3",
+    "ud2",
+    "pushfq",
+    "or qword ptr [rsp], 0x100",
+    "popfq",
+    "nop",
+    "nop",
+    "ud2",
+);
+
+// Adds rsi to the word at rdi a million times, atomically, then calls.
+guest!(
+    adder,
+    "mov ecx, 1000000",
+    "2:",
+    "lock add [rdi], rsi",
+    "dec ecx",
+    "jnz 2b",
+    "mov eax, 60",
+    "syscall",
+    "ud2"
+);
+
+// Loads xmm0 and x87 from DATA, calls, stores xmm0 at DATA + 64, calls.
+guest!(
+    vectors,
+    "movups xmm0, [rdi]",
+    "fld1",
+    "mov eax, 1",
+    "syscall",
+    "movups [rdi + 64], xmm0",
+    "fstp qword ptr [rdi + 80]",
+    "mov eax, 2",
+    "syscall",
+    "ud2",
+);
+
+// Reads through FS and GS, calls with the words.
+guest!(segments, "2:", "mov rdi, fs:[0]", "mov rsi, gs:[8]", "mov eax, 1", "syscall", "jmp 2b");
