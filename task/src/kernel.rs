@@ -25,6 +25,7 @@ use parking_lot::Mutex;
 use chitin_vfs::env::VfsShared;
 
 use crate::boot::Exits;
+use crate::futex::FutexTable;
 use crate::limits::users::Users;
 use crate::namespace::UserNamespace;
 use crate::namespace::pid::GlobalNumbers;
@@ -52,6 +53,10 @@ pub struct Kernel {
     pub user_ns: Arc<UserNamespace>,
     /// How many processes each user has.
     pub users: Users,
+    /// Futex waiters.
+    pub futexes: FutexTable,
+    /// Numbers of shared anonymous memory.
+    pub shared_objects: Arc<AtomicU64>,
     /// What was called and not supported, by system-call number.
     pub unsupported: Unsupported,
     /// How processes ended that only the outside waits for.
@@ -157,6 +162,8 @@ impl Kernel {
             numbers: Arc::default(),
             user_ns: UserNamespace::initial(),
             users: Users::default(),
+            futexes: FutexTable::default(),
+            shared_objects: Arc::default(),
             unsupported: Unsupported::default(),
             exits: Exits::default(),
             strace: parts.strace,

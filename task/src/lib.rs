@@ -5,6 +5,7 @@ pub mod boot;
 pub mod context;
 pub mod cred;
 pub mod error;
+pub mod futex;
 pub mod interrupt;
 pub mod kernel;
 pub mod limits;

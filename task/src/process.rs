@@ -146,13 +146,3 @@ impl ThreadGroup {
         *self.limits.lock()
     }
 }
-
-/// Tells the guest's memory that a thread is gone: its robust futexes and its clear-child-tid word.
-fn release_thread_words(task: &crate::task::Task, mm: &crate::memory::Mm) {
-    use core::sync::atomic::Ordering;
-    let clear = task.clear_child_tid.swap(0, Ordering::Relaxed);
-    if clear != 0 && mm.users() > 1 {
-        // A word that is not writable is the guest's own affair.
-        let _ = mm.memory().write(chitin_abi::GuestAddr(clear), &0u32.to_ne_bytes());
-    }
-}

@@ -92,7 +92,11 @@ pub struct FutexTable {
 impl Default for FutexTable {
     fn default() -> Self {
         let buckets = (0..BUCKETS).map(|_| Mutex::default()).collect();
-        Self { buckets, hasher: hashbrown::DefaultHashBuilder::default(), owned: AtomicUsize::new(0) }
+        Self {
+            buckets,
+            hasher: hashbrown::DefaultHashBuilder::default(),
+            owned: AtomicUsize::new(0),
+        }
     }
 }
 

@@ -103,7 +103,8 @@ impl FutexTable {
         self.set_owner(&mut bucket, request.key, owner, request.addr);
         let contender = request.contender;
         let wish = Wish::Lock(contender.number);
-        let waiter = Waiter::with_wish(request.key, u32::MAX, request.signal, 0, wish, contender.tid);
+        let waiter =
+            Waiter::with_wish(request.key, u32::MAX, request.signal, 0, wish, contender.tid);
         bucket.push(&waiter);
         Ok(Attempt::Queued(waiter))
     }
@@ -213,7 +214,14 @@ impl FutexTable {
                 .collect();
             for (key, addr) in owned {
                 // A word that is not writable any more has no users either.
-                let _ = self.hand_over(&mut bucket, mm.memory(), &key, addr, FUTEX_OWNER_DIED, &mut wakes);
+                let _ = self.hand_over(
+                    &mut bucket,
+                    mm.memory(),
+                    &key,
+                    addr,
+                    FUTEX_OWNER_DIED,
+                    &mut wakes,
+                );
             }
         }
         wake_all(wakes);
@@ -272,7 +280,9 @@ impl FutexTable {
     ) -> Result<Option<u32>> {
         let (from_key, from_addr, value) = request.from;
         let (to_key, to_addr) = request.to;
-        let Some((mut from, mut to)) = self.lock_two(&from_key, &to_key) else { return Ok(Some(0)) };
+        let Some((mut from, mut to)) = self.lock_two(&from_key, &to_key) else {
+            return Ok(Some(0));
+        };
         if read_word(memory, from_addr)? != value {
             return Err(Errno::EAGAIN);
         }
@@ -283,7 +293,10 @@ impl FutexTable {
             .take(request.requeue.saturating_add(1) as usize)
             .cloned()
             .collect();
-        if candidates.iter().any(|waiter| !matches!(waiter.wish(), Wish::Requeue(key, _) if key == to_key)) {
+        if candidates
+            .iter()
+            .any(|waiter| !matches!(waiter.wish(), Wish::Requeue(key, _) if key == to_key))
+        {
             return Err(Errno::EINVAL);
         }
         let mut count = 0;

@@ -28,7 +28,8 @@ pub fn release_thread_words(task: &Task, mm: &Mm) {
     }
     table.release_owned(mm, task.tid());
     let clear = GuestAddr(task.clear_child_tid.swap(0, Ordering::Relaxed));
-    if !clear.is_null() && mm.users() > 1 && mm.memory().write(clear, &0_u32.to_ne_bytes()).is_ok() {
+    if !clear.is_null() && mm.users() > 1 && mm.memory().write(clear, &0_u32.to_ne_bytes()).is_ok()
+    {
         wake_one(table, mm, clear);
     }
 }
@@ -83,7 +84,14 @@ fn walk(table: &FutexTable, mm: &Mm, head: GuestAddr, number: u32) -> Result<()>
 }
 
 /// Marks a dead thread's lock and wakes a waiter. False where the word cannot be accessed.
-fn bury(table: &FutexTable, mm: &Mm, addr: GuestAddr, pi: bool, pending: bool, number: u32) -> bool {
+fn bury(
+    table: &FutexTable,
+    mm: &Mm,
+    addr: GuestAddr,
+    pi: bool,
+    pending: bool,
+    number: u32,
+) -> bool {
     if addr.0 % 4 != 0 {
         return false;
     }
@@ -97,7 +105,11 @@ fn bury(table: &FutexTable, mm: &Mm, addr: GuestAddr, pi: bool, pending: bool, n
         return true;
     }
     let mark = |word: u32| {
-        if word & FUTEX_TID_MASK == number { (word & FUTEX_WAITERS) | FUTEX_OWNER_DIED } else { word }
+        if word & FUTEX_TID_MASK == number {
+            (word & FUTEX_WAITERS) | FUTEX_OWNER_DIED
+        } else {
+            word
+        }
     };
     let Ok(old) = change_word(mm.memory(), addr, mark) else { return false };
     if !pi && old & FUTEX_WAITERS != 0 {

@@ -29,7 +29,8 @@ impl Signal {
 
     fn set(&self, index: u32) {
         // Later wakes change nothing.
-        let _ = self.woken.compare_exchange(-1, i64::from(index), Ordering::SeqCst, Ordering::SeqCst);
+        let _ =
+            self.woken.compare_exchange(-1, i64::from(index), Ordering::SeqCst, Ordering::SeqCst);
     }
 
     pub(super) fn wake(&self) {

@@ -63,7 +63,7 @@ fn leave_memory(task: &Arc<Task>, thread: Option<Box<dyn GuestThread>>) {
     if let Some(mm) = task.mm() {
         let (_, resident) = (0, mm.host().resident().0 / 1024);
         task.group.max_rss.0.fetch_max(resident, Ordering::Relaxed);
-        crate::process::release_thread_words(task, &mm);
+        crate::futex::robust::release_thread_words(task, &mm);
     }
     drop(thread);
     let old = task.replace_mm(None);

@@ -6,9 +6,9 @@ mod wait;
 
 use chitin_abi::futex::{
     FUTEX_CLOCK_REALTIME, FUTEX_CMD_MASK, FUTEX_CMP_REQUEUE, FUTEX_CMP_REQUEUE_PI, FUTEX_LOCK_PI,
-    FUTEX_LOCK_PI2, FUTEX_PRIVATE_FLAG, FUTEX_REQUEUE, FUTEX_TRYLOCK_PI, FUTEX_UNLOCK_PI, FUTEX_WAIT,
-    FUTEX_WAIT_BITSET, FUTEX_WAIT_REQUEUE_PI, FUTEX_WAKE, FUTEX_WAKE_BITSET, FUTEX_WAKE_OP,
-    RobustListHead,
+    FUTEX_LOCK_PI2, FUTEX_PRIVATE_FLAG, FUTEX_REQUEUE, FUTEX_TRYLOCK_PI, FUTEX_UNLOCK_PI,
+    FUTEX_WAIT, FUTEX_WAIT_BITSET, FUTEX_WAIT_REQUEUE_PI, FUTEX_WAKE, FUTEX_WAKE_BITSET,
+    FUTEX_WAKE_OP, RobustListHead,
 };
 use chitin_abi::time::Timespec;
 use chitin_abi::{Errno, GuestAddr, Result};
@@ -53,7 +53,9 @@ pub async fn futex(
     // Where no time is taken, the same register holds a second number.
     let val2 = timeout.0 as u32;
     match command {
-        FUTEX_WAIT => wait::wait(cx, Wait { uaddr, private, val, bitset: MATCH_ANY, deadline }).await,
+        FUTEX_WAIT => {
+            wait::wait(cx, Wait { uaddr, private, val, bitset: MATCH_ANY, deadline }).await
+        }
         FUTEX_WAIT_BITSET => {
             wait::wait(cx, Wait { uaddr, private, val, bitset: val3, deadline }).await
         }

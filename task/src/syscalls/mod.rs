@@ -11,6 +11,7 @@ pub mod at;
 pub mod attr;
 pub mod dirs;
 pub mod fcntl;
+pub mod futex;
 pub mod inotify;
 pub mod io;
 pub mod ioctl;

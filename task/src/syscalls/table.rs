@@ -17,10 +17,10 @@ use super::args::{
     AtFlags, BytesIn, BytesOut, Clock, Fd, FdPair, Flags, FromReg, LongFlags, MapFlags, Mode,
     OpenMode, PathPtr, Print, Protection, Resource, Signal, SignalSet, Strings, Time, Whence,
 };
-use super::{Support, SyscallInfo};
 use super::attr;
 use super::dirs;
 use super::fcntl;
+use super::futex;
 use super::inotify;
 use super::io;
 use super::ioctl;
@@ -31,6 +31,7 @@ use super::stat;
 use super::sync;
 use super::tree;
 use super::xattr;
+use super::{Support, SyscallInfo};
 use crate::context::Ctx;
 use crate::error::SysResult;
 
@@ -340,7 +341,7 @@ syscalls! {
     199 fremovexattr(fd: Fd, name: PathPtr) => sync xattr::fremovexattr, Full;
     200 tkill(tid: i32, sig: Signal) => fails ENOSYS;
     201 time(tloc: GuestAddr) => fails ENOSYS;
-    202 futex(uaddr: GuestAddr, op: Flags, val: u32, timeout: GuestAddr, uaddr2: GuestAddr, val3: u32) => fails ENOSYS;
+    202 futex(uaddr: GuestAddr, op: Flags, val: u32, timeout: GuestAddr, uaddr2: GuestAddr, val3: u32) => async futex::futex, Full;
     203 sched_setaffinity(pid: i32, cpusetsize: usize, mask: GuestAddr) => fails ENOSYS;
     204 sched_getaffinity(pid: i32, cpusetsize: usize, mask: GuestAddr) => fails ENOSYS;
     205 set_thread_area(u_info: GuestAddr) => fails ENOSYS;
@@ -411,8 +412,8 @@ syscalls! {
     270 pselect6(nfds: i32, readfds: GuestAddr, writefds: GuestAddr, exceptfds: GuestAddr, timeout: Time, sigmask: GuestAddr) => fails ENOSYS;
     271 ppoll(fds: GuestAddr, nfds: u32, timeout: Time, sigmask: SignalSet, sigsetsize: usize) => fails ENOSYS;
     272 unshare(flags: LongFlags) => fails ENOSYS;
-    273 set_robust_list(head: GuestAddr, len: usize) => fails ENOSYS;
-    274 get_robust_list(pid: i32, head_ptr: GuestAddr, len_ptr: GuestAddr) => fails ENOSYS;
+    273 set_robust_list(head: GuestAddr, len: usize) => sync futex::set_robust_list, Full;
+    274 get_robust_list(pid: i32, head_ptr: GuestAddr, len_ptr: GuestAddr) => sync futex::get_robust_list, Full;
     275 splice(fd_in: Fd, off_in: GuestAddr, fd_out: Fd, off_out: GuestAddr, size: usize, flags: Flags) => fails ENOSYS;
     276 tee(fd_in: Fd, fd_out: Fd, size: usize, flags: Flags) => fails ENOSYS;
     277 sync_file_range(fd: Fd, offset: i64, nbytes: i64, flags: Flags) => async sync::sync_file_range, Full;
@@ -498,14 +499,14 @@ syscalls! {
     446 landlock_restrict_self(ruleset_fd: Fd, flags: Flags) => fails ENOSYS;
     447 memfd_secret(flags: Flags) => fails ENOSYS;
     448 process_mrelease(pidfd: Fd, flags: Flags) => fails ENOSYS;
-    449 futex_waitv(waiters: GuestAddr, nr_futexes: u32, flags: Flags, timeout: Time, clockid: Clock) => fails ENOSYS;
+    449 futex_waitv(waiters: GuestAddr, nr_futexes: u32, flags: Flags, timeout: Time, clockid: Clock) => async futex::futex_waitv, Full;
     450 set_mempolicy_home_node(start: GuestAddr, len: u64, home_node: u64, flags: LongFlags) => sync memory::set_mempolicy_home_node, Full;
     451 cachestat(fd: Fd, range: GuestAddr, cstat: GuestAddr, flags: Flags) => sync sync::cachestat, Partial("everything counts as cached");
     452 fchmodat2(dirfd: Fd, pathname: PathPtr, mode: Mode, flags: AtFlags) => sync attr::fchmodat2, Full;
     453 map_shadow_stack(addr: GuestAddr, size: u64, flags: Flags) => fails EOPNOTSUPP;
-    454 futex_wake(uaddr: GuestAddr, mask: LongFlags, nr: i32, flags: Flags) => fails ENOSYS;
-    455 futex_wait(uaddr: GuestAddr, val: u64, mask: LongFlags, flags: Flags, timeout: Time, clockid: Clock) => fails ENOSYS;
-    456 futex_requeue(waiters: GuestAddr, flags: Flags, nr_wake: i32, nr_requeue: i32) => fails ENOSYS;
+    454 futex_wake(uaddr: GuestAddr, mask: LongFlags, nr: i32, flags: Flags) => sync futex::futex_wake, Full;
+    455 futex_wait(uaddr: GuestAddr, val: u64, mask: LongFlags, flags: Flags, timeout: Time, clockid: Clock) => async futex::futex_wait, Full;
+    456 futex_requeue(waiters: GuestAddr, flags: Flags, nr_wake: i32, nr_requeue: i32) => sync futex::futex_requeue, Full;
     457 statmount(req: GuestAddr, buf: GuestAddr, bufsize: usize, flags: Flags) => fails ENOSYS;
     458 listmount(req: GuestAddr, mnt_ids: GuestAddr, nr_mnt_ids: usize, flags: Flags) => fails ENOSYS;
     459 lsm_get_self_attr(attr: u32, ctx: GuestAddr, size: GuestAddr, flags: Flags) => fails EOPNOTSUPP;

@@ -5,4 +5,7 @@
 pub struct ProcessTimers {}
 
 /// How `restart_syscall(2)` goes on with a call that a signal interrupted.
-pub struct RestartBlock {}
+pub enum RestartBlock {
+    /// A futex wait with a timeout.
+    Futex(crate::syscalls::futex::FutexRestart),
+}

@@ -41,7 +41,8 @@ pub(super) async fn lock(
     loop {
         let word = cx.mm.read_u32(uaddr)?;
         let owner = owner_of(cx, word);
-        let request = LockRequest { key, addr: uaddr, contender, word, owner, queue, signal: &signal };
+        let request =
+            LockRequest { key, addr: uaddr, contender, word, owner, queue, signal: &signal };
         match kernel.futexes.lock_pi(cx.memory(), &request)? {
             Attempt::Acquired => return Ok(0),
             Attempt::Queued(waiter) => {
@@ -119,7 +120,12 @@ pub(super) fn requeue(
     }
 }
 
-fn keys(cx: &Ctx<'_>, first: GuestAddr, second: GuestAddr, private: bool) -> Result<(FutexKey, FutexKey)> {
+fn keys(
+    cx: &Ctx<'_>,
+    first: GuestAddr,
+    second: GuestAddr,
+    private: bool,
+) -> Result<(FutexKey, FutexKey)> {
     let first = FutexKey::of(&cx.mm, first, private)?;
     let second = FutexKey::of(&cx.mm, second, private)?;
     if first == second { Err(Errno::EINVAL) } else { Ok((first, second)) }

@@ -78,7 +78,10 @@ pub(super) async fn until(
 }
 
 /// `None` when the second future is done before the first.
-async fn or_timeout<T>(first: impl Future<Output = T>, second: impl Future<Output = ()>) -> Option<T> {
+async fn or_timeout<T>(
+    first: impl Future<Output = T>,
+    second: impl Future<Output = ()>,
+) -> Option<T> {
     let mut first = pin!(first);
     let mut second = pin!(second);
     poll_fn(|context| {
