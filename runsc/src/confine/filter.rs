@@ -299,7 +299,8 @@ mod tests {
             }
         }
         let text = lines.join("\n");
-        let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../SECURITY.md")).unwrap();
+        let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../SECURITY.md"))
+            .unwrap();
         let (_, rest) = page.split_once("<!-- host calls of the sentry: begin -->\n").unwrap();
         let (documented, _) = rest.split_once("<!-- host calls of the sentry: end -->").unwrap();
         assert!(documented.trim() == text, "SECURITY.md has to list:\n{text}");
