@@ -133,6 +133,46 @@ impl Ctx<'_> {
         result
     }
 
+    /// Waits for a future until the monotonic clock reaches `deadline` (`u64::MAX`: no limit): `None` then.
+    ///
+    /// # Errors
+    /// `restart` when a signal is to be delivered.
+    pub async fn wait_until<F: Future>(
+        &self,
+        restart: Restart,
+        deadline: u64,
+        future: F,
+    ) -> SysResult<Option<F::Output>> {
+        let mut future = pin!(future);
+        let mut sleep = self.kernel().scheduler.sleep_until(deadline);
+        let either = core::future::poll_fn(|cx| {
+            if let Poll::Ready(value) = future.as_mut().poll(cx) {
+                return Poll::Ready(Some(value));
+            }
+            core::pin::Pin::new(&mut sleep).poll(cx).map(|()| None)
+        });
+        self.wait(restart, either).await
+    }
+
+    /// Waits for a future unless the task has to exit; `None` then.
+    pub async fn wait_killable<F: Future>(&self, future: F) -> Option<F::Output> {
+        let mut future = pin!(future);
+        let interrupt = &self.task.interrupt;
+        let result = core::future::poll_fn(|cx| {
+            if let Poll::Ready(value) = future.as_mut().poll(cx) {
+                return Poll::Ready(Some(value));
+            }
+            interrupt.set_waker(Some(cx.waker()));
+            if crate::signal::exit_status(self.task).is_some() {
+                return Poll::Ready(None);
+            }
+            Poll::Pending
+        })
+        .await;
+        interrupt.set_waker(None);
+        result
+    }
+
     /// Tries `attempt` until it fails with something else than `EAGAIN`, waiting on `queue` in between; once
     /// only if `nonblocking`.
     ///

@@ -20,9 +20,8 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Arc;
 
 use chitin_mm::platform::Platform;
-use parking_lot::Mutex;
-
 use chitin_vfs::env::VfsShared;
+use parking_lot::Mutex;
 
 use crate::boot::Exits;
 use crate::futex::FutexTable;
@@ -65,8 +64,10 @@ pub struct Kernel {
     pub strace: Option<Strace>,
     /// Whether all guest threads stand still (`runsc pause`).
     pub frozen: Freezer,
-    /// Devices, file-system types and switches of files.
+    /// Devices, file-system types, locks, clocks of files.
     pub vfs: Arc<VfsShared>,
+    /// Numbers of shared anonymous memory.
+    pub object_ids: Arc<AtomicU64>,
     /// Counters that /proc shows.
     pub counters: Counters,
     /// Monotonic time when it was made, nanoseconds.
@@ -168,6 +169,7 @@ impl Kernel {
             exits: Exits::default(),
             strace: parts.strace,
             frozen: Freezer::default(),
+            object_ids: Arc::new(AtomicU64::new(1)),
             counters: Counters::default(),
             next_object: AtomicU64::new(1),
         })

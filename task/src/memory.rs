@@ -15,6 +15,7 @@ use chitin_mm::platform::{AddressSpace, host_failure};
 use chitin_mm::space::{Plan, Planned, Released, Space, SpaceLimits, Undo};
 use chitin_vfs::file::OpenFile;
 use chitin_vfs::path::Path;
+use chitin_vfs::walk::ExecFile;
 use parking_lot::{Mutex, RwLock};
 
 /// Facts about the running program, for /proc.
@@ -24,6 +25,8 @@ pub struct Image {
     pub exe: Option<Path>,
     /// The executable, kept open so that it cannot be written (`ETXTBSY`).
     pub exe_file: Option<Arc<OpenFile>>,
+    /// What keeps it from being written.
+    pub held: Option<Arc<ExecFile>>,
     /// `/proc/pid/cmdline`: start and end.
     pub args: (u64, u64),
     /// `/proc/pid/environ`: start and end.

@@ -8,10 +8,15 @@
 //!   processes. - [`wait`]: what parents learn. - [`jobs`]: sessions and process groups. - [`notify`]: stops and
 //!   continuations. - [`pidfd`]: processes as files. - [`pidns`]: the end of a pid namespace.
 
+pub mod clone;
+pub mod exec;
 pub mod exit;
+pub mod find;
 pub mod jobs;
 pub mod notify;
+pub mod pidfd;
 pub mod tree;
+pub mod wait;
 
 use core::any::Any;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64};
@@ -62,12 +67,18 @@ pub struct ThreadGroup {
     pub exit: Mutex<GroupExit>,
     /// `oom_score_adj`.
     pub oom_score_adj: AtomicI32,
-    /// Whether signals that would end it without a handler are ignored: the first process of a pid namespace.
+    /// Whether it is the first process of its pid namespace.
     pub is_init: bool,
+    /// Whether signals without a handler do nothing to it. Ends with a fault of its own.
+    pub immune: AtomicBool,
+    /// Set once its last thread has gone.
+    pub exited: AtomicBool,
     /// `personality(2)`.
     pub personality: AtomicU32,
     /// CPU time of threads that are gone, nanoseconds: user, system.
     pub dead_cpu: (AtomicU64, AtomicU64),
+    /// CPU time before the last `execve`, part of the former: user, system.
+    pub exec_cpu: (AtomicU64, AtomicU64),
     /// CPU time of children that were waited for: user, system.
     pub children_cpu: (AtomicU64, AtomicU64),
     /// Largest resident size in KiB: its own, and of children that were waited for.
@@ -111,6 +122,8 @@ impl ThreadGroup {
         Arc::new(Self {
             tgid,
             is_init: new.pid.local() == 1,
+            immune: AtomicBool::new(new.pid.local() == 1),
+            exited: AtomicBool::new(false),
             pid: new.pid,
             signals: Mutex::default(),
             actions: RwLock::new(new.actions),
@@ -129,6 +142,7 @@ impl ThreadGroup {
             oom_score_adj: AtomicI32::new(0),
             personality: AtomicU32::new(0),
             dead_cpu: Default::default(),
+            exec_cpu: Default::default(),
             children_cpu: Default::default(),
             max_rss: Default::default(),
             container: if new.container == 0 { tgid } else { new.container },

@@ -3,6 +3,7 @@
 pub mod bpf;
 pub mod sched;
 pub mod seccomp;
+pub mod usage;
 pub mod users;
 
 use chitin_abi::process::{

@@ -111,6 +111,7 @@ pub async fn load(program: &Program, context: &LoadContext<'_>) -> Result<Loaded
     let image = Image {
         exe: program.elf.file.path().cloned(),
         exe_file: Some(Arc::clone(&program.elf.file)),
+        held: None,
         args: stack.args,
         env: stack.env,
         auxv: stack.auxv,

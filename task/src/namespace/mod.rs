@@ -3,7 +3,9 @@
 //! The user namespace is part of a task's credentials, the pid namespace of its process id; all the others are
 //! in [`Namespaces`], which is replaced as a whole by `unshare(2)`, `setns(2)` and `clone(2)`.
 
+pub mod file;
 pub mod pid;
+pub mod unshare;
 pub mod user;
 pub mod uts;
 

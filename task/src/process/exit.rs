@@ -289,6 +289,7 @@ impl After {
         }
         if self.process_ended {
             jobs::hang_up_orphans(task, &self.groups);
+            task.group.exited.store(true, Ordering::SeqCst);
             self.tell_parent(task);
             task.group.exit_event.notify(PollEvents::POLLIN | PollEvents::POLLRDNORM);
             for member in &self.hang_up {

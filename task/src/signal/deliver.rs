@@ -1,21 +1,24 @@
 //! What a task does before it goes back to the guest: exit, stop, restart calls, run handlers.
 
-use core::future::poll_fn;
+use core::future::{Future, poll_fn};
 use core::sync::atomic::Ordering;
 use core::task::Poll;
 use std::sync::Arc;
 
+use chitin_abi::poll::PollEvents;
+use chitin_abi::process::{RLIMIT_CORE, w_termsig};
 use chitin_abi::signal::{
-    SA_NODEFER, SA_RESETHAND, SA_RESTART, SIG_DFL, SIG_IGN, SigAction, SigInfo,
+    SA_NODEFER, SA_RESETHAND, SA_RESTART, SI_TIMER, SIG_DFL, SIG_IGN, SIGKILL, SIGSEGV, SIGSTOP,
+    SigAction, SigInfo, SigSet,
 };
 use chitin_abi::{Regs, nr};
-use chitin_mm::platform::GuestThread;
 
-use super::action::{Default, default_action};
+use super::action::{Default, default_action, stop_signals};
 use super::{frame, send};
 use crate::context::Ctx;
 use crate::error::Restart;
 use crate::process::{GroupExit, notify};
+use crate::scheduler::wait::Waiter;
 use crate::task::Task;
 
 /// How a task goes on.
@@ -57,7 +60,7 @@ pub fn exit_status(task: &Task) -> Option<i32> {
 
 /// Settles everything that stands between a task and the guest.
 pub async fn before_guest(cx: &mut Ctx<'_>) -> Next {
-    let (task, thread, regs) = (cx.task, &mut *cx.thread, &mut *cx.regs);
+    let task = cx.task;
     loop {
         if let Some(status) = exit_status(task) {
             return Next::Exit(status);
@@ -66,81 +69,105 @@ pub async fn before_guest(cx: &mut Ctx<'_>) -> Next {
             stopped(task).await;
             continue;
         }
+        if task.kernel.frozen.is_frozen() {
+            frozen(task).await;
+            continue;
+        }
         let Some(info) = dequeue(task) else {
-            restart_call(task, regs);
+            restart_call(task, cx.regs);
             restore_mask(task);
             return Next::Guest;
         };
-        act(task, thread, regs, info);
+        act(cx, &info);
     }
 }
 
 /// Takes the next signal that is not blocked, the thread's own first.
 fn dequeue(task: &Task) -> Option<SigInfo> {
-    let mut group = task.group.signals.lock();
-    let mut signals = task.signals.lock();
-    let wanted = signals.mask.complement();
-    signals.pending.take(wanted).or_else(|| group.pending.take(wanted))
+    let unblocked = task.signals.lock().mask.complement();
+    take(task, unblocked)
 }
 
-fn act(task: &Arc<Task>, thread: &mut Box<dyn GuestThread>, regs: &mut Regs, info: SigInfo) {
+/// Takes the next pending signal of a set, the thread's own first.
+pub fn take(task: &Task, wanted: SigSet) -> Option<SigInfo> {
+    let info = {
+        let mut group = task.group.signals.lock();
+        let mut signals = task.signals.lock();
+        let info = signals.pending.take(wanted).or_else(|| group.pending.take(wanted))?;
+        if stop_signals().contains(info.signo()) {
+            group.stop_pending = true;
+        }
+        info
+    };
+    Some(settle_timer(task, info))
+}
+
+/// A signal of a POSIX timer says how often the timer has expired since.
+fn settle_timer(task: &Task, mut info: SigInfo) -> SigInfo {
+    if info.code() == SI_TIMER
+        && let Some(overrun) = task.group.timers.lock().signal_taken(info.timer_id())
+    {
+        info.set_overrun(overrun);
+    }
+    info
+}
+
+fn act(cx: &mut Ctx<'_>, info: &SigInfo) {
     let signal = info.signo();
-    let actions = task.group.actions();
-    let action = actions.get(signal);
+    let action = cx.task.group.actions().get(signal);
     match action.handler {
         SIG_IGN => {}
-        SIG_DFL => default(task, signal),
-        _ => handle(task, thread, regs, &info, &action),
+        SIG_DFL => default(cx.task, signal),
+        _ => handle(cx, info, &action),
     }
 }
 
 fn default(task: &Arc<Task>, signal: u32) {
-    match default_action(signal) {
+    let action = default_action(signal);
+    let immune = task.group.immune.load(Ordering::Relaxed);
+    match action {
         Default::Ignore => {}
+        Default::Stop if immune && signal != SIGSTOP => {}
         Default::Stop => notify::stop(task, signal),
-        Default::Terminate => terminate(task, signal as i32),
-        Default::Core => terminate(task, signal as i32 | 0x80),
+        Default::Terminate | Default::Core if immune => {}
+        Default::Terminate => send::begin_exit(task, signal.cast_signed()),
+        Default::Core => {
+            // No core is written, but a process that asked for one learns that it would have been.
+            let dumps = task.group.limits.lock().soft(RLIMIT_CORE) > 0;
+            send::begin_exit(task, w_termsig(signal, dumps));
+        }
     }
 }
 
-fn terminate(task: &Arc<Task>, status: i32) {
-    // The first process of a pid namespace is not ended by signals that it did not ask for, except by faults
-    // of its own and by SIGKILL from outside, which do not come this way.
-    send::begin_exit(task, status);
-}
-
-fn handle(
-    task: &Arc<Task>,
-    thread: &mut Box<dyn GuestThread>,
-    regs: &mut Regs,
-    info: &SigInfo,
-    action: &SigAction,
-) {
-    interrupted_call(task, regs, action);
+fn handle(cx: &mut Ctx<'_>, info: &SigInfo, action: &SigAction) {
+    let task = cx.task;
+    interrupted_call(task, cx.regs, action);
     let (old_mask, fault) = {
         let mut signals = task.signals.lock();
         let saved = signals.saved_mask.take();
-        (saved.unwrap_or(signals.mask), signals.last_fault.take())
+        let fault = signals.last_fault.take_if(|fault| fault.signal == info.signo());
+        (saved.unwrap_or(signals.mask), fault)
     };
-    let built =
-        frame::push(task, thread, regs, &frame::Delivery { info, action, mask: old_mask, fault });
-    if built.is_err() {
-        // No room for a frame: Linux forces SIGSEGV, with the default action if it was that signal's handler.
-        let segv = chitin_abi::signal::SIGSEGV;
-        if info.signo() == segv {
-            task.group.actions().reset(segv);
-        }
-        send::force(task, SigInfo::kernel(segv));
-        return;
-    }
     if action.flags & SA_RESETHAND != 0 {
         task.group.actions().reset(info.signo());
     }
-    let mut signals = task.signals.lock();
-    signals.mask = signals.mask.union(action.mask);
-    if action.flags & SA_NODEFER == 0 {
-        signals.mask.insert(info.signo());
+    let delivery = frame::Delivery { info, action, mask: old_mask, fault };
+    if frame::push(task, cx.thread, cx.regs, &delivery).is_err() {
+        // No room for a frame: Linux forces SIGSEGV, with the default action if it was that signal's handler.
+        if info.signo() == SIGSEGV {
+            task.group.actions().reset(SIGSEGV);
+        }
+        send::force(task, SigInfo::kernel(SIGSEGV));
+        return;
     }
+    let mut signals = task.signals.lock();
+    let mut mask = signals.mask.union(action.mask);
+    if action.flags & SA_NODEFER == 0 {
+        mask.insert(info.signo());
+    }
+    mask.remove(SIGKILL);
+    mask.remove(SIGSTOP);
+    signals.mask = mask;
 }
 
 /// A handler is about to run: the interrupted call fails with EINTR or is made again afterwards.
@@ -186,6 +213,23 @@ async fn stopped(task: &Arc<Task>) {
         task.interrupt.set_waker(Some(cx.waker()));
         let goes_on = exit_status(task).is_some() || task.group.signals.lock().stopped.is_none();
         if goes_on { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    task.interrupt.set_waker(None);
+}
+
+/// Waits until the sandbox goes on or the process exits.
+async fn frozen(task: &Arc<Task>) {
+    let waiter = Waiter::new();
+    let _registration = waiter.register(&task.kernel.frozen.thawed, PollEvents::POLLIN);
+    let seen = waiter.generation();
+    if !task.kernel.frozen.is_frozen() {
+        return;
+    }
+    let mut thawed = core::pin::pin!(waiter.changed(seen));
+    poll_fn(|cx| {
+        task.interrupt.set_waker(Some(cx.waker()));
+        if exit_status(task).is_some() { Poll::Ready(()) } else { thawed.as_mut().poll(cx) }
     })
     .await;
     task.interrupt.set_waker(None);

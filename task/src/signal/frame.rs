@@ -1,30 +1,30 @@
 //! Signal frames: `struct rt_sigframe` on the guest's stack, and its way back by `rt_sigreturn(2)`.
 //!
-//! Layout from the stack pointer up (`arch/x86/include/asm/sigframe.h`): return address (`sa_restorer`),
-//! `struct ucontext`, `siginfo_t`; the XSAVE area above them, aligned to 64 bytes, with its magic word. The
-//! frame is guest memory: on the way back every field is hostile, and the platform checks what it loads.
+//! Layout as in [`chitin_abi::signal`]. The frame is guest memory: on the way back every field is hostile, and
+//! the platform checks what it loads. Cost: one copy of the extended state and two writes to guest memory.
 
 use std::sync::Arc;
 
 use chitin_abi::signal::{
-    SA_ONSTACK, SA_RESTORER, SIGKILL, SIGSTOP, SS_AUTODISARM, SS_DISABLE, SS_ONSTACK, SigAction,
-    SigInfo, SigSet, StackT,
+    FP_XSTATE_MAGIC1, FP_XSTATE_MAGIC2, FPX_SW_BYTES_OFFSET, FXSAVE_SIZE, FpxSwBytes, RED_ZONE,
+    RtSigframe, SA_ONSTACK, SA_RESTORER, SIGKILL, SIGSTOP, SS_AUTODISARM, SS_DISABLE, SS_ONSTACK,
+    SigAction, SigContext, SigInfo, SigSet, StackT, UC_FP_XSTATE, UC_SIGCONTEXT_SS,
+    UC_STRICT_RESTORE_SS, UContext, XSAVE_ALIGNMENT,
 };
 use chitin_abi::{Errno, GuestAddr, Regs, Result};
 use chitin_mm::platform::{Fault, GuestThread};
+use zerocopy::{FromBytes, IntoBytes};
 
 use crate::context::Ctx;
 use crate::task::Task;
 
-const UCONTEXT_SIZE: usize = 304;
-const SIGINFO_SIZE: usize = 128;
-const SIGCONTEXT_OFFSET: usize = 40;
-const MASK_OFFSET: usize = SIGCONTEXT_OFFSET + 256;
-const RED_ZONE: u64 = 128;
-const XSTATE_MAGIC2: u32 = 0x4650_5845;
-/// `UC_FP_XSTATE | UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS`.
-const UC_FLAGS: u64 = 7;
-const LEGACY_FP_SIZE: usize = 512;
+const MAGIC2_SIZE: usize = 4;
+/// Legacy area and XSAVE header.
+const XSAVE_MIN: usize = FXSAVE_SIZE + 64;
+/// `XSTATE_BV` of a state that has only x87 and SSE.
+const LEGACY_FEATURES: u64 = 3;
+/// Direction, resume and trap flags are clear in a handler.
+const CLEARED_FLAGS: u64 = 0x1_0500;
 
 /// One signal that a handler is to run for.
 pub struct Delivery<'a> {
@@ -53,46 +53,84 @@ pub fn push(
     }
     let mm = task.mm().ok_or(Errno::EFAULT)?;
     let alt = task.signals.lock().alt_stack;
-    let mut extended = thread.extended_state();
-    let top = stack_top(regs.rsp, delivery.action, &alt)?;
-    let xsave = top.checked_sub(extended.len() as u64 + 4).ok_or(Errno::EFAULT)? & !63;
-    let body = (UCONTEXT_SIZE + SIGINFO_SIZE + 8) as u64;
-    let frame = (xsave.checked_sub(body).ok_or(Errno::EFAULT)? & !15)
-        .checked_sub(8)
-        .ok_or(Errno::EFAULT)?;
-    extended.extend_from_slice(&XSTATE_MAGIC2.to_ne_bytes());
-    let fp_pointer = if extended.len() > LEGACY_FP_SIZE { xsave } else { 0 };
-
-    let mut bytes = Vec::with_capacity(8 + UCONTEXT_SIZE + SIGINFO_SIZE);
-    bytes.extend_from_slice(&delivery.action.restorer.to_ne_bytes());
-    write_ucontext(&mut bytes, regs, delivery, &alt, fp_pointer);
-    bytes.extend_from_slice(zerocopy::IntoBytes::as_bytes(delivery.info));
+    let extended = frame_state(thread.extended_state());
+    let (top, on_alt) = stack_top(regs.rsp, delivery.action, &alt)?;
+    let below = |at: u64, size: usize, align: u64| {
+        at.checked_sub(size as u64).map(|at| at & !(align - 1)).ok_or(Errno::EFAULT)
+    };
+    let xsave = below(top, extended.len(), XSAVE_ALIGNMENT)?;
+    // The handler starts as if it had been called: 8 bytes off a multiple of 16.
+    let frame = below(xsave, size_of::<RtSigframe>(), 16)?.checked_sub(8).ok_or(Errno::EFAULT)?;
+    if on_alt && (frame < alt.sp || frame >= alt.sp.saturating_add(alt.size)) {
+        return Err(Errno::EFAULT);
+    }
+    let fp_pointer = if extended.is_empty() { 0 } else { xsave };
+    let body = RtSigframe {
+        pretcode: delivery.action.restorer,
+        uc: ucontext(regs, delivery, &alt, fp_pointer),
+        info: *delivery.info,
+    };
     if fp_pointer != 0 {
         mm.memory().write(GuestAddr(xsave), &extended)?;
     }
-    mm.memory().write(GuestAddr(frame), &bytes)?;
-
+    mm.memory().write(GuestAddr(frame), body.as_bytes())?;
     if alt.flags & SS_AUTODISARM != 0 {
         task.signals.lock().alt_stack = StackT { flags: SS_DISABLE, ..StackT::default() };
     }
     regs.rdi = u64::from(delivery.info.signo());
-    regs.rsi = frame + 8 + UCONTEXT_SIZE as u64;
-    regs.rdx = frame + 8;
+    regs.rsi = frame + core::mem::offset_of!(RtSigframe, info) as u64;
+    regs.rdx = frame + core::mem::offset_of!(RtSigframe, uc) as u64;
     regs.rax = 0;
     regs.rip = delivery.action.handler;
     regs.rsp = frame;
-    // Direction, resume and trap flags are clear in a handler.
-    regs.eflags &= !0x10500;
+    regs.eflags &= !CLEARED_FLAGS;
     thread.set_extended_state(&[])
 }
 
-/// Where the frame ends: the alternate stack if it is asked for and not in use, else below the red zone.
-fn stack_top(rsp: u64, action: &SigAction, alt: &StackT) -> Result<u64> {
-    let usable = action.flags & SA_ONSTACK != 0 && alt.flags & SS_DISABLE == 0 && alt.size != 0;
-    if usable && !on_alt_stack(rsp, alt) {
-        return alt.sp.checked_add(alt.size).ok_or(Errno::EFAULT);
+/// The state as a frame holds it: with the kernel's words in the legacy area, and the magic word behind it.
+fn frame_state(mut state: Vec<u8>) -> Vec<u8> {
+    if state.len() < XSAVE_MIN {
+        return state;
     }
-    rsp.checked_sub(RED_ZONE).ok_or(Errno::EFAULT)
+    let size = state.len();
+    let known =
+        read_sw_bytes(&state).filter(|sw| sw.magic1 == FP_XSTATE_MAGIC1 && sw.xfeatures != 0);
+    let xfeatures = known.map_or_else(|| features(&state) | LEGACY_FEATURES, |sw| sw.xfeatures);
+    let words = FpxSwBytes {
+        magic1: FP_XSTATE_MAGIC1,
+        extended_size: (size + MAGIC2_SIZE) as u32,
+        xfeatures,
+        xstate_size: size as u32,
+        padding: [0; 7],
+    };
+    if let Some(slot) = state.get_mut(FPX_SW_BYTES_OFFSET..FXSAVE_SIZE) {
+        slot.copy_from_slice(words.as_bytes());
+    }
+    state.extend_from_slice(&FP_XSTATE_MAGIC2.to_ne_bytes());
+    state
+}
+
+fn read_sw_bytes(state: &[u8]) -> Option<FpxSwBytes> {
+    FpxSwBytes::read_from_bytes(state.get(FPX_SW_BYTES_OFFSET..FXSAVE_SIZE)?).ok()
+}
+
+/// `XSTATE_BV` of a state.
+fn features(state: &[u8]) -> u64 {
+    let bytes = state.get(FXSAVE_SIZE..FXSAVE_SIZE + 8).and_then(|bytes| bytes.try_into().ok());
+    bytes.map_or(0, u64::from_ne_bytes)
+}
+
+/// Where the frame ends, and whether that is on the alternate stack: on it if it is asked for, below the red
+/// zone of what runs now otherwise.
+fn stack_top(rsp: u64, action: &SigAction, alt: &StackT) -> Result<(u64, bool)> {
+    let below_red_zone = rsp.checked_sub(RED_ZONE).ok_or(Errno::EFAULT);
+    if on_alt_stack(rsp, alt) {
+        return Ok((below_red_zone?, true));
+    }
+    if action.flags & SA_ONSTACK != 0 && alt.size != 0 {
+        return Ok((alt.sp.checked_add(alt.size).ok_or(Errno::EFAULT)?, true));
+    }
+    Ok((below_red_zone?, false))
 }
 
 /// Whether a stack pointer is on the alternate stack (always not for one that disarms itself).
@@ -100,107 +138,67 @@ pub fn on_alt_stack(rsp: u64, alt: &StackT) -> bool {
     alt.flags & SS_AUTODISARM == 0 && rsp > alt.sp && rsp.wrapping_sub(alt.sp) <= alt.size
 }
 
-fn write_ucontext(
-    bytes: &mut Vec<u8>,
-    regs: &Regs,
-    delivery: &Delivery<'_>,
-    alt: &StackT,
-    fp_pointer: u64,
-) {
-    let fault = delivery.fault.unwrap_or(Fault {
-        signal: 0,
-        code: 0,
-        address: GuestAddr(0),
-        trap: 0,
-        error: 0,
-    });
-    let segments = (regs.cs & 0xffff) | ((regs.ss & 0xffff) << 48);
-    let alt_flags = if on_alt_stack(regs.rsp, alt) { alt.flags | SS_ONSTACK } else { alt.flags };
-    let words = [
-        UC_FLAGS,
-        0,
-        alt.sp,
-        u64::from(alt_flags as u32),
-        alt.size,
-        regs.r8,
-        regs.r9,
-        regs.r10,
-        regs.r11,
-        regs.r12,
-        regs.r13,
-        regs.r14,
-        regs.r15,
-        regs.rdi,
-        regs.rsi,
-        regs.rbp,
-        regs.rbx,
-        regs.rdx,
-        regs.rax,
-        regs.rcx,
-        regs.rsp,
-        regs.rip,
-        regs.eflags,
-        segments,
-        fault.error,
-        fault.trap,
-        delivery.mask.bits(),
-        fault.address.0,
-        fp_pointer,
-    ];
-    let start = bytes.len();
-    for word in words {
-        bytes.extend_from_slice(&word.to_ne_bytes());
+/// `ss_flags` as `sigaltstack(2)` reports them.
+pub fn alt_stack_flags(rsp: u64, alt: &StackT) -> i32 {
+    let state = match alt.size {
+        0 => SS_DISABLE,
+        _ if on_alt_stack(rsp, alt) => SS_ONSTACK,
+        _ => 0,
+    };
+    state | (alt.flags & SS_AUTODISARM)
+}
+
+fn ucontext(regs: &Regs, delivery: &Delivery<'_>, alt: &StackT, fp_pointer: u64) -> UContext {
+    let mut mcontext = SigContext::from_regs(regs);
+    mcontext.oldmask = delivery.mask.bits();
+    mcontext.fpstate = fp_pointer;
+    if let Some(fault) = &delivery.fault {
+        mcontext.err = fault.error;
+        mcontext.trapno = fault.trap;
+        mcontext.cr2 = fault.address.0;
     }
-    bytes.resize(start + MASK_OFFSET, 0);
-    bytes.extend_from_slice(&delivery.mask.bits().to_ne_bytes());
-    bytes.resize(start + UCONTEXT_SIZE, 0);
+    let flags = if fp_pointer == 0 { 0 } else { UC_FP_XSTATE };
+    UContext {
+        flags: flags | UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS,
+        link: 0,
+        stack: StackT {
+            sp: alt.sp,
+            flags: if alt.size == 0 { SS_DISABLE } else { alt.flags },
+            pad: 0,
+            size: alt.size,
+        },
+        mcontext,
+        sigmask: delivery.mask,
+    }
 }
 
 /// `rt_sigreturn(2)`: loads the registers, mask and alternate stack of the frame that the stack pointer is at.
 ///
 /// # Errors
-/// EFAULT for a frame that cannot be read or loaded; the caller forces SIGSEGV.
+/// EFAULT, EINVAL for a frame that cannot be read or loaded; the caller forces SIGSEGV.
 pub fn restore(cx: &mut Ctx<'_>) -> Result<()> {
-    let mut bytes = [0; UCONTEXT_SIZE];
-    let base = GuestAddr(cx.regs.rsp.wrapping_sub(8));
-    let ucontext = base.checked_add(8).ok_or(Errno::EFAULT)?;
-    cx.memory().read(ucontext, &mut bytes)?;
-    let word = |index: usize| -> u64 {
-        let slice = bytes.get(index * 8..index * 8 + 8).and_then(|slice| slice.try_into().ok());
-        u64::from_ne_bytes(slice.unwrap_or([0; 8]))
-    };
-    let alt = StackT { sp: word(2), flags: word(3) as i32, size: word(4), ..StackT::default() };
+    // The handler's `ret` has taken the return address.
+    let ucontext: UContext = cx.read(GuestAddr(cx.regs.rsp))?;
     let mut regs = *cx.regs;
-    regs.r8 = word(5);
-    regs.r9 = word(6);
-    regs.r10 = word(7);
-    regs.r11 = word(8);
-    regs.r12 = word(9);
-    regs.r13 = word(10);
-    regs.r14 = word(11);
-    regs.r15 = word(12);
-    regs.rdi = word(13);
-    regs.rsi = word(14);
-    regs.rbp = word(15);
-    regs.rbx = word(16);
-    regs.rdx = word(17);
-    regs.rax = word(18);
-    regs.rcx = word(19);
-    regs.rsp = word(20);
-    regs.rip = word(21);
-    regs.eflags = word(22);
-    restore_extended(cx, word(28))?;
+    ucontext.mcontext.restore(&mut regs);
+    restore_extended(cx, ucontext.mcontext.fpstate)?;
     *cx.regs = regs;
-    let mut mask = SigSet::from_bits(word(MASK_OFFSET / 8));
+    let mut mask = ucontext.sigmask;
     mask.remove(SIGKILL);
     mask.remove(SIGSTOP);
-    let mut signals = cx.task.signals.lock();
-    signals.mask = mask;
-    signals.restart = None;
-    if !on_alt_stack(regs.rsp, &signals.alt_stack) || alt.flags & SS_AUTODISARM != 0 {
-        signals.alt_stack = StackT { flags: alt.flags & !SS_ONSTACK, ..alt };
+    {
+        let mut signals = cx.task.signals.lock();
+        signals.mask = mask;
+        signals.restart = None;
+        if !on_alt_stack(regs.rsp, &signals.alt_stack) {
+            let flags = ucontext.stack.flags & (SS_AUTODISARM | SS_DISABLE);
+            signals.alt_stack = if flags & SS_DISABLE != 0 {
+                StackT { flags: SS_DISABLE, ..StackT::default() }
+            } else {
+                StackT { flags, pad: 0, ..ucontext.stack }
+            };
+        }
     }
-    drop(signals);
     cx.task.interrupt.raise();
     Ok(())
 }
@@ -209,8 +207,56 @@ fn restore_extended(cx: &mut Ctx<'_>, pointer: u64) -> Result<()> {
     if pointer == 0 {
         return cx.thread.set_extended_state(&[]);
     }
-    let size = cx.kernel().platform.capabilities().xsave_size;
-    let mut state = vec![0; size];
-    cx.memory().read(GuestAddr(pointer), &mut state)?;
+    let full = cx.kernel().platform.capabilities().xsave_size;
+    let mut state = vec![0; full.max(FXSAVE_SIZE)];
+    let (legacy, extended) = state.split_at_mut(FXSAVE_SIZE);
+    cx.memory().read(GuestAddr(pointer), legacy)?;
+    let words = FpxSwBytes::read_from_bytes(legacy.get(FPX_SW_BYTES_OFFSET..).unwrap_or_default())
+        .unwrap_or_default();
+    let size = words.xstate_size as usize;
+    let plausible = words.magic1 == FP_XSTATE_MAGIC1 && (XSAVE_MIN..=full).contains(&size);
+    if plausible && has_second_mark(cx, pointer, size)? {
+        let part = extended.get_mut(..size - FXSAVE_SIZE).ok_or(Errno::EINVAL)?;
+        cx.memory().read(GuestAddr(pointer.wrapping_add(FXSAVE_SIZE as u64)), part)?;
+    } else if let Some(header) = extended.get_mut(..8) {
+        // A frame with the legacy state only.
+        header.copy_from_slice(&LEGACY_FEATURES.to_ne_bytes());
+    }
     cx.thread.set_extended_state(&state)
+}
+
+fn has_second_mark(cx: &Ctx<'_>, pointer: u64, size: usize) -> Result<bool> {
+    let at = pointer.checked_add(size as u64).ok_or(Errno::EFAULT)?;
+    let mark: u32 = cx.read(GuestAddr(at))?;
+    Ok(mark == FP_XSTATE_MAGIC2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        FP_XSTATE_MAGIC1, FP_XSTATE_MAGIC2, StackT, frame_state, on_alt_stack, read_sw_bytes,
+    };
+
+    #[test]
+    fn the_state_of_a_frame_says_its_size() {
+        let mut state = vec![0; 832];
+        state[512] = 7;
+        let framed = frame_state(state);
+        let words = read_sw_bytes(&framed).expect("long enough");
+        assert_eq!(
+            (words.magic1, words.extended_size, words.xstate_size),
+            (FP_XSTATE_MAGIC1, 836, 832)
+        );
+        assert_eq!(words.xfeatures, 7);
+        assert_eq!(framed[832..], FP_XSTATE_MAGIC2.to_ne_bytes());
+    }
+
+    #[test]
+    fn the_alternate_stack_is_half_open() {
+        let alt = StackT { sp: 0x1000, flags: 0, pad: 0, size: 0x1000 };
+        assert!(!on_alt_stack(0x1000, &alt));
+        assert!(on_alt_stack(0x1001, &alt));
+        assert!(on_alt_stack(0x2000, &alt));
+        assert!(!on_alt_stack(0x2001, &alt));
+    }
 }

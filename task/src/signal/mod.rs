@@ -11,14 +11,16 @@
 pub mod action;
 pub mod deliver;
 pub mod frame;
+pub mod permission;
 pub mod queue;
 pub mod send;
+pub mod signalfd;
 
 use chitin_abi::signal::{SigSet, StackT};
 use chitin_mm::platform::Fault;
 
 pub use self::action::Actions;
-pub use self::deliver::{Next, before_guest, has_work};
+pub use self::deliver::{Next, before_guest, exit_status, has_work};
 pub use self::queue::Queue;
 pub use self::send::{begin_exit, force, kill_by_host, send_to_group, send_to_task};
 use crate::error::Restart;

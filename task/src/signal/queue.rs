@@ -1,11 +1,13 @@
 //! Pending signals.
 //!
-//! A standard signal is pending once, real-time signals queue up to a limit. Lower numbers go first, and
-//! signals of one number in the order in which they came.
+//! A standard signal is pending once, real-time signals queue up to a limit. Faults go first, then lower
+//! numbers, and signals of one number in the order in which they came.
 
 use std::collections::VecDeque;
 
-use chitin_abi::signal::{SIGRTMIN, SigInfo, SigSet};
+use chitin_abi::signal::{
+    SI_USER, SIGBUS, SIGFPE, SIGILL, SIGRTMIN, SIGSEGV, SIGSYS, SIGTRAP, SigInfo, SigSet,
+};
 use chitin_abi::{Errno, Result};
 
 /// Signals that wait to be delivered.
@@ -34,23 +36,32 @@ impl Queue {
     /// Queues a signal. A standard signal that is pending already is dropped.
     ///
     /// # Errors
-    /// EAGAIN when `limit` real-time signals are queued.
+    /// EAGAIN when `limit` signals are queued and this one may not be dropped.
     pub fn push(&mut self, info: SigInfo, limit: usize) -> Result<()> {
         let signal = info.signo();
-        if signal < SIGRTMIN && self.set.contains(signal) {
+        let pending = self.set.contains(signal);
+        if signal < SIGRTMIN && pending {
             return Ok(());
         }
         if signal >= SIGRTMIN && self.infos.len() >= limit {
-            return Err(Errno::EAGAIN);
+            // One that `kill` sent is pending without a place of its own.
+            if info.code() != SI_USER {
+                return Err(Errno::EAGAIN);
+            }
+            if pending {
+                return Ok(());
+            }
         }
         self.set.insert(signal);
         self.infos.push_back(info);
         Ok(())
     }
 
-    /// Takes the next signal out of `wanted`: synchronous faults first, then the lowest number.
+    /// Takes the next signal out of `wanted`: faults first, then the lowest number.
     pub fn take(&mut self, wanted: SigSet) -> Option<SigInfo> {
-        let signal = self.set.intersection(wanted).lowest()?;
+        let faults = SigSet::from_signals(&[SIGSEGV, SIGBUS, SIGILL, SIGTRAP, SIGFPE, SIGSYS]);
+        let ready = self.set.intersection(wanted);
+        let signal = ready.intersection(faults).lowest().or_else(|| ready.lowest())?;
         let index = self.infos.iter().position(|info| info.signo() == signal)?;
         let info = self.infos.remove(index);
         if !self.infos.iter().any(|info| info.signo() == signal) {
@@ -61,6 +72,9 @@ impl Queue {
 
     /// Drops all pending signals of a set.
     pub fn discard(&mut self, signals: SigSet) {
+        if self.set.intersection(signals).is_empty() {
+            return;
+        }
         self.infos.retain(|info| !signals.contains(info.signo()));
         self.set = self.set.difference(signals);
     }
@@ -68,5 +82,46 @@ impl Queue {
     /// All of them, oldest first, for `PTRACE_PEEKSIGINFO` and signalfd.
     pub fn iter(&self) -> impl Iterator<Item = &SigInfo> {
         self.infos.iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chitin_abi::signal::{SI_QUEUE, SI_USER, SIGSEGV, SIGUSR1};
+
+    use super::{Errno, Queue, SIGRTMIN, SigInfo, SigSet};
+
+    #[test]
+    fn order_and_merging() {
+        let mut queue = Queue::default();
+        for (signal, value) in [
+            (SIGRTMIN + 1, 1),
+            (SIGRTMIN, 2),
+            (SIGUSR1, 3),
+            (SIGUSR1, 4),
+            (SIGRTMIN, 5),
+            (SIGSEGV, 6),
+        ] {
+            queue.push(SigInfo::queue(signal, SI_QUEUE, 1, 0, value), 10).expect("below the limit");
+        }
+        let mut order = Vec::new();
+        while let Some(info) = queue.take(SigSet::FULL) {
+            order.push((info.signo(), info.value()));
+        }
+        assert_eq!(
+            order,
+            [(SIGSEGV, 6), (SIGUSR1, 3), (SIGRTMIN, 2), (SIGRTMIN, 5), (SIGRTMIN + 1, 1)]
+        );
+        assert!(queue.set().is_empty());
+    }
+
+    #[test]
+    fn the_limit_counts_for_real_time_signals() {
+        let mut queue = Queue::default();
+        let info = SigInfo::queue(SIGRTMIN, SI_QUEUE, 1, 0, 0);
+        assert_eq!(queue.push(info, 0), Err(Errno::EAGAIN));
+        assert_eq!(queue.push(SigInfo::user(SIGRTMIN, SI_USER, 1, 0), 0), Ok(()));
+        assert_eq!(queue.len(), 1);
+        assert_eq!(queue.push(SigInfo::user(SIGUSR1, SI_USER, 1, 0), 0), Ok(()));
     }
 }

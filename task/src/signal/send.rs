@@ -2,16 +2,18 @@
 //!
 //! What Linux does at once when a signal is sent is done here: SIGKILL ends the process, SIGCONT continues
 //! it and drops pending stops, stop signals drop a pending SIGCONT, ignored signals are dropped.
+//!
+//! Costs: a signal to a process looks at its threads under the tree's lock; one wake for the thread that is to
+//! take it.
 
+use core::sync::atomic::Ordering;
 use std::sync::Arc;
 
-use chitin_abi::signal::{SIG_DFL, SIG_IGN, SIGCONT, SIGKILL, SIGSTOP, SigInfo, SigSet};
+use chitin_abi::signal::{SI_KERNEL, SIG_DFL, SIG_IGN, SIGCONT, SIGKILL, SIGSTOP, SigInfo, SigSet};
 use chitin_abi::{Errno, Result};
 
-use super::GroupSignals;
 use super::action::{self, NSIG};
-use crate::process::notify;
-use crate::process::{GroupExit, ThreadGroup};
+use crate::process::{GroupExit, ThreadGroup, notify};
 use crate::task::Task;
 
 /// Sends a signal to one thread (`tgkill`).
@@ -21,15 +23,19 @@ use crate::task::Task;
 pub fn send_to_task(task: &Arc<Task>, info: SigInfo) -> Result<()> {
     let signal = info.signo();
     check(signal)?;
+    if is_shielded(&task.group, &info) {
+        return Ok(());
+    }
     if signal == SIGKILL {
-        return send_to_group(task, info);
+        begin_exit(task, SIGKILL.cast_signed());
+        return Ok(());
     }
     prepare(task, signal);
     let limit = queue_limit(&task.group);
     {
         let mut signals = task.signals.lock();
-        let wanted = signals.mask.contains(signal) || signals.waited.contains(signal);
-        if !wanted && task.group.actions().ignores(signal) {
+        let kept = signals.mask.contains(signal) || signals.waited.contains(signal);
+        if !kept && task.group.actions().ignores(signal) {
             return Ok(());
         }
         signals.pending.push(info, limit)?;
@@ -46,30 +52,32 @@ pub fn send_to_task(task: &Arc<Task>, info: SigInfo) -> Result<()> {
 pub fn send_to_group(member: &Arc<Task>, info: SigInfo) -> Result<()> {
     let signal = info.signo();
     check(signal)?;
+    let group = &member.group;
+    if is_shielded(group, &info) {
+        return Ok(());
+    }
     if signal == SIGKILL {
-        begin_exit(member, SIGKILL as i32);
+        begin_exit(member, SIGKILL.cast_signed());
         return Ok(());
     }
     prepare(member, signal);
-    let group = &member.group;
     let limit = queue_limit(group);
     let threads = threads_of(member);
-    let target = threads.iter().find(|task| {
+    let target = threads.iter().find_map(|task| {
         let signals = task.signals.lock();
-        !signals.mask.contains(signal) || signals.waited.contains(signal)
+        let waited = signals.waited.contains(signal);
+        let takes =
+            !task.exiting.load(Ordering::Relaxed) && (waited || !signals.mask.contains(signal));
+        takes.then_some((task, waited))
     });
-    if target.is_some_and(|task| !task.signals.lock().waited.contains(signal))
-        && group.actions().ignores(signal)
-    {
+    if target.is_some_and(|(_, waited)| !waited) && group.actions().ignores(signal) {
         return Ok(());
     }
     group.signals.lock().pending.push(info, limit)?;
-    if let Some(target) = target {
+    if let Some((target, _)) = target {
         target.interrupt.raise();
     }
-    for task in &threads {
-        notify::signal_queued(task);
-    }
+    notify::signal_queued(member);
     Ok(())
 }
 
@@ -79,13 +87,16 @@ pub fn force(task: &Arc<Task>, info: SigInfo) {
     let actions = task.group.actions();
     {
         let mut signals = task.signals.lock();
-        let blocked = signals.mask.contains(signal);
-        if blocked || actions.get(signal).handler == SIG_IGN {
+        if signals.mask.contains(signal) || actions.get(signal).handler == SIG_IGN {
             signals.mask.remove(signal);
             actions.reset(signal);
         }
+        if actions.get(signal).handler == SIG_DFL {
+            // A fault of its own ends even the first process of a namespace.
+            task.group.immune.store(false, Ordering::Relaxed);
+        }
         signals.pending.discard(SigSet::from_signals(&[signal]));
-        // A forced signal is never refused: standard signals have no limit.
+        // A standard signal that is not pending is never refused.
         let _ = signals.pending.push(info, usize::MAX);
     }
     task.interrupt.raise();
@@ -93,7 +104,7 @@ pub fn force(task: &Arc<Task>, info: SigInfo) {
 
 /// The host's process behind this thread is gone: to the guest that is SIGKILL.
 pub fn kill_by_host(task: &Arc<Task>) {
-    begin_exit(task, SIGKILL as i32);
+    begin_exit(task, SIGKILL.cast_signed());
 }
 
 /// Makes all threads of a process exit with this wait status, unless it exits already.
@@ -101,9 +112,7 @@ pub fn begin_exit(member: &Arc<Task>, status: i32) {
     let group = &member.group;
     {
         let mut exit = group.exit.lock();
-        if matches!(*exit, GroupExit::Exiting(_)) {
-            // The first status counts, but threads may wait for another look.
-        } else {
+        if !matches!(*exit, GroupExit::Exiting(_)) {
             *exit = GroupExit::Exiting(status);
         }
     }
@@ -115,6 +124,17 @@ pub fn begin_exit(member: &Arc<Task>, status: i32) {
 
 fn check(signal: u32) -> Result<()> {
     if (1..=NSIG).contains(&signal) { Ok(()) } else { Err(Errno::EINVAL) }
+}
+
+/// Whether the first process of a pid namespace does not get this signal: it has no handler for it, and it is
+/// not SIGKILL or SIGSTOP from outside the namespace.
+fn is_shielded(group: &ThreadGroup, info: &SigInfo) -> bool {
+    let signal = info.signo();
+    if !group.immune.load(Ordering::Relaxed) || group.actions().get(signal).handler != SIG_DFL {
+        return false;
+    }
+    let outside = info.code() == SI_KERNEL || (info.code() <= 0 && info.pid() == 0);
+    !(outside && matches!(signal, SIGKILL | SIGSTOP))
 }
 
 fn threads_of(member: &Arc<Task>) -> Vec<Arc<Task>> {
@@ -134,12 +154,11 @@ fn prepare(member: &Arc<Task>, signal: u32) {
         continue_group(member);
     } else if stops.contains(signal) {
         discard(member, SigSet::from_signals(&[SIGCONT]));
-        // SIGSTOP and the others stop the process when a thread takes them.
-        let _ = (SIGSTOP, SIG_DFL);
     }
 }
 
-fn discard(member: &Arc<Task>, signals: SigSet) {
+/// Drops pending signals of a process and of all its threads.
+pub fn discard(member: &Arc<Task>, signals: SigSet) {
     let threads = threads_of(member);
     let mut group = member.group.signals.lock();
     group.pending.discard(signals);
@@ -150,7 +169,8 @@ fn discard(member: &Arc<Task>, signals: SigSet) {
 
 fn continue_group(member: &Arc<Task>) {
     let was_stopped = {
-        let mut group: parking_lot::MutexGuard<'_, GroupSignals> = member.group.signals.lock();
+        let mut group = member.group.signals.lock();
+        group.stop_pending = false;
         group.stopped.take().is_some()
     };
     if was_stopped {

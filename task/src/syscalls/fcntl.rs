@@ -82,7 +82,9 @@ fn simple(cx: &Ctx<'_>, file: &Arc<OpenFile>, op: u32, arg: u64) -> SysResult {
         F_ADD_SEALS => tmpfs::add_seals(&sealable(file)?, arg as u32)?,
         F_GETLEASE => return Ok(F_UNLCK.into()),
         F_SETLEASE => {
-            return Err(if arg == u64::from(F_UNLCK) { Errno::EAGAIN } else { Errno::EINVAL }.into());
+            return Err(
+                if arg == u64::from(F_UNLCK) { Errno::EAGAIN } else { Errno::EINVAL }.into()
+            );
         }
         F_NOTIFY => {
             return Err(if file.attr()?.is_dir() { Errno::EINVAL } else { Errno::ENOTDIR }.into());

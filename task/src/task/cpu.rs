@@ -20,6 +20,12 @@ impl CpuMeter {
         self.system.fetch_max(cpu.1, Ordering::Relaxed);
     }
 
+    /// Begins anew: the task has another guest thread.
+    pub fn restart(&self) {
+        self.user.store(0, Ordering::Relaxed);
+        self.system.store(0, Ordering::Relaxed);
+    }
+
     /// User and system time, as last published.
     pub fn get(&self) -> (u64, u64) {
         (self.user.load(Ordering::Relaxed), self.system.load(Ordering::Relaxed))

@@ -10,6 +10,7 @@ mod shared;
 use core::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::sync::Arc;
 
+use chitin_abi::signal::{SIGKILL, SIGSTOP, SigSet};
 use chitin_vfs::fdtable::FdTable;
 use parking_lot::{Mutex, RwLock};
 
@@ -246,6 +247,15 @@ impl Task {
         Arc::clone(&self.namespaces.read())
     }
 
+    /// The namespaces that its children start with.
+    pub fn child_namespaces(&self) -> Arc<Namespaces> {
+        let own = self.namespaces();
+        if Arc::ptr_eq(&own.time, &own.time_for_children) {
+            return own;
+        }
+        Arc::new(Namespaces { time: Arc::clone(&own.time_for_children), ..(*own).clone() })
+    }
+
     /// Moves to other namespaces.
     pub fn set_namespaces(&self, namespaces: Arc<Namespaces>) {
         *self.namespaces.write() = namespaces;
@@ -262,6 +272,45 @@ impl Task {
     /// Gives up the seccomp filters, when the task is gone.
     pub fn seccomp_reset(&self) {
         self.set_seccomp(SeccompFilters::default());
+    }
+
+    /// The signal mask was `old`: signals that are not blocked any more are delivered.
+    pub fn mask_changed(&self, old: SigSet) {
+        let unblocked = {
+            let group = self.group.signals.lock();
+            let signals = self.signals.lock();
+            let pending = signals.pending.set().union(group.pending.set());
+            !pending.intersection(old.difference(signals.mask)).is_empty()
+        };
+        if unblocked {
+            self.interrupt.raise();
+        }
+    }
+
+    /// Sets a signal mask for the rest of the current call (`sigsuspend`, `ppoll`): the old one comes back when
+    /// the call is over and no handler ran, or when the handler returns.
+    pub fn set_temporary_mask(&self, mut mask: SigSet) {
+        mask.remove(SIGKILL);
+        mask.remove(SIGSTOP);
+        let old = {
+            let mut signals = self.signals.lock();
+            let old = core::mem::replace(&mut signals.mask, mask);
+            signals.saved_mask.get_or_insert(old);
+            old
+        };
+        self.interrupt.raise();
+        self.mask_changed(old);
+    }
+
+    /// The call is over without having been interrupted: the mask that [`Task::set_temporary_mask`] replaced
+    /// comes back at once.
+    pub fn end_temporary_mask(&self) {
+        let old = {
+            let mut signals = self.signals.lock();
+            let Some(saved) = signals.saved_mask.take() else { return };
+            core::mem::replace(&mut signals.mask, saved)
+        };
+        self.mask_changed(old);
     }
 
     /// Whether a wait in a system call has to end: a signal is to be delivered, the process stops or dies.

@@ -1,0 +1,91 @@
+//! What was used: `getrusage(2)`, CPU times of threads and processes.
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use chitin_abi::process::Rusage;
+use chitin_abi::time::Timeval;
+
+use crate::context::Ctx;
+use crate::process::wait::Report;
+use crate::task::Task;
+
+fn load(pair: &(AtomicU64, AtomicU64)) -> (u64, u64) {
+    (pair.0.load(Ordering::Relaxed), pair.1.load(Ordering::Relaxed))
+}
+
+/// A structure of these figures.
+pub fn rusage(cpu: (u64, u64), max_rss: u64) -> Rusage {
+    Rusage {
+        ru_utime: Timeval::from_nanos(cpu.0),
+        ru_stime: Timeval::from_nanos(cpu.1),
+        ru_maxrss: i64::try_from(max_rss).unwrap_or(i64::MAX),
+        ..Rusage::default()
+    }
+}
+
+/// What a child that was waited for has used.
+pub fn of_child(report: &Report) -> Rusage {
+    rusage(report.cpu, report.max_rss)
+}
+
+/// CPU time of a process: user and system nanoseconds. One call to the host.
+pub fn process_cpu(task: &Task) -> (u64, u64) {
+    let dead = load(&task.group.dead_cpu);
+    let threads = {
+        let tree = task.kernel.tree.lock();
+        tree.process(task.tgid()).map(|entry| entry.tasks.clone()).unwrap_or_default()
+    };
+    let published = threads
+        .iter()
+        .map(|thread| thread.cpu.get())
+        .fold((0u64, 0u64), |sum, cpu| (sum.0.saturating_add(cpu.0), sum.1.saturating_add(cpu.1)));
+    let known = (dead.0.saturating_add(published.0), dead.1.saturating_add(published.1));
+    // The address space counts all its threads, also those of other processes that share it for a moment, and
+    // not what ran before the last `execve`.
+    let Some(mm) = task.mm() else { return known };
+    if mm.users() > threads.len() {
+        return known;
+    }
+    let host = mm.host().cpu_time();
+    let before = load(&task.group.exec_cpu);
+    let counted = (before.0.saturating_add(host.0), before.1.saturating_add(host.1));
+    (known.0.max(counted.0), known.1.max(counted.1))
+}
+
+/// CPU time of the caller. One call to the host.
+pub fn own_cpu(cx: &Ctx<'_>) -> (u64, u64) {
+    let cpu = cx.thread.cpu_time();
+    cx.task.cpu.set(cpu);
+    cx.task.cpu.get()
+}
+
+/// CPU time of a thread: exact for the caller, as last known for another; that of the whole process where it has
+/// no other thread.
+pub fn thread_cpu(cx: &Ctx<'_>, target: &Task) -> (u64, u64) {
+    if core::ptr::eq(target, &**cx.task) {
+        return own_cpu(cx);
+    }
+    other_thread_cpu(target)
+}
+
+/// The same for somebody who is no task.
+pub fn other_thread_cpu(target: &Task) -> (u64, u64) {
+    let threads =
+        target.kernel.tree.lock().process(target.tgid()).map_or(1, |entry| entry.tasks.len());
+    if threads == 1 && load(&target.group.dead_cpu) == load(&target.group.exec_cpu) {
+        let (total, before) = (process_cpu(target), load(&target.group.exec_cpu));
+        return (total.0.saturating_sub(before.0), total.1.saturating_sub(before.1));
+    }
+    target.cpu.get()
+}
+
+/// CPU time of the children that were waited for.
+pub fn children_cpu(task: &Task) -> (u64, u64) {
+    load(&task.group.children_cpu)
+}
+
+/// Largest resident size of a process in KiB.
+pub fn max_rss(task: &Task) -> u64 {
+    let now = task.mm().map_or(0, |mm| mm.host().resident().0 / 1024);
+    task.group.max_rss.0.fetch_max(now, Ordering::Relaxed).max(now)
+}
