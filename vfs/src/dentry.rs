@@ -406,6 +406,12 @@ impl Dentry {
         }
     }
 
+    /// How many names the table knows.
+    #[cfg(test)]
+    pub(crate) fn cached_names(&self) -> usize {
+        self.children.read().len()
+    }
+
     /// Empties the table, and those of the children that go with it: a loop, because trees are deep.
     pub(crate) fn forget_children(&self) {
         let mut pending: Vec<HashMap<Name, Slot>> =

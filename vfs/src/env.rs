@@ -1,7 +1,7 @@
 //! What file operations need from the kernel around them.
 
 use core::any::Any;
-use core::sync::atomic::{AtomicBool, AtomicU32};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use std::sync::Arc;
 
 use crate::anon_path::AnonMount;
@@ -86,6 +86,8 @@ pub struct VfsShared {
     pub sysctls: Sysctls,
     /// Time of changes.
     pub clock: Arc<dyn Clock>,
+    /// Bytes of memory that the container has: a tmpfs takes half of it unless told otherwise.
+    pub memory_total: AtomicU64,
     anonymous: AnonMount,
 }
 
@@ -98,6 +100,7 @@ impl VfsShared {
             lock_graph: LockGraph::default(),
             sysctls: Sysctls::default(),
             clock,
+            memory_total: AtomicU64::new(2 * crate::fs::tmpfs::DEFAULT_SIZE),
             anonymous: AnonMount::new(),
         })
     }

@@ -30,6 +30,8 @@ pub mod pipe;
 pub mod rw;
 pub mod seek;
 pub mod super_block;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod timerfd;
 pub mod tty;
 pub mod wait;

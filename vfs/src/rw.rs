@@ -164,7 +164,7 @@ impl OpenFile {
         if !attr.is_regular() {
             return Err(Errno::EINVAL);
         }
-        check_size(length, env)?;
+        check_growth(length, attr.size, env)?;
         let mut change = SetAttr { size: Some(length), ..SetAttr::default() };
         match self.path() {
             Some(path) => {
@@ -226,6 +226,20 @@ impl OpenFile {
         result?;
         self.touch(env);
         crate::notify::access(self);
+        Ok(())
+    }
+}
+
+/// Fails for growing to a size that the caller's limit forbids.
+///
+/// # Errors
+/// EFBIG.
+pub fn check_growth(size: u64, old: u64, env: &VfsEnv) -> Result<()> {
+    if size > MAX_OFFSET {
+        Err(Errno::EFBIG)
+    } else if size > old {
+        check_size(size, env)
+    } else {
         Ok(())
     }
 }

@@ -11,5 +11,5 @@ pub mod tmpfs;
 
 /// The types that guests can mount without the rest of a kernel.
 pub(crate) fn builtin_types() -> Vec<Arc<dyn FsType>> {
-    Vec::new()
+    vec![Arc::new(tmpfs::TmpfsType)]
 }

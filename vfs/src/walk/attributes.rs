@@ -145,7 +145,7 @@ impl Walk<'_> {
     }
 
     fn truncate_inode(&self, inode: &Arc<dyn Inode>, length: u64) -> Result<()> {
-        crate::rw::check_size(length, self.env)?;
+        crate::rw::check_growth(length, inode.attr()?.size, self.env)?;
         let mut change = SetAttr { size: Some(length), ..SetAttr::default() };
         self.without_set_id(inode, &mut change)?;
         inode.set_attr(&change, self.now)

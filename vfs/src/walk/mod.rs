@@ -12,6 +12,8 @@ mod open;
 mod remove;
 mod rename;
 mod resolve;
+#[cfg(test)]
+mod tests;
 mod xattr;
 
 pub(crate) use self::attributes::remove_capabilities;
