@@ -253,7 +253,7 @@ async fn make_child(
         NewTask {
             pid: new.pid,
             group,
-            mm: Arc::clone(mm),
+            mm: Some(Arc::clone(mm)),
             fs: new.fs,
             files,
             cred: new.cred,

@@ -79,7 +79,7 @@ impl TaskOpener {
     }
 
     /// What keeps a file that was opened here from being written.
-    fn take(self, file: &Arc<OpenFile>) -> Option<ExecFile> {
+    pub fn take(self, file: &Arc<OpenFile>) -> Option<ExecFile> {
         self.held.into_inner().into_iter().find(|held| Arc::ptr_eq(&held.file, file))
     }
 }

@@ -93,8 +93,8 @@ pub struct NewTask {
     pub pid: Arc<Pid>,
     /// Its process.
     pub group: Arc<ThreadGroup>,
-    /// Address space.
-    pub mm: Arc<Mm>,
+    /// Address space; `None` until a program is loaded.
+    pub mm: Option<Arc<Mm>>,
     /// Working directory and so on.
     pub fs: Arc<FsContext>,
     /// Descriptors.
@@ -112,13 +112,15 @@ pub struct NewTask {
 impl Task {
     /// A task that nothing knows of yet.
     pub fn new(kernel: &Arc<Kernel>, new: NewTask) -> Arc<Self> {
-        new.mm.attach();
+        if let Some(mm) = &new.mm {
+            mm.attach();
+        }
         Arc::new(Self {
             kernel: Arc::clone(kernel),
             tid: AtomicU32::new(new.pid.global()),
             pid: RwLock::new(new.pid),
             group: new.group,
-            mm: RwLock::new(Some(new.mm)),
+            mm: RwLock::new(new.mm),
             fs: RwLock::new(new.fs),
             files: RwLock::new(new.files),
             cred: RwLock::new(new.cred),
