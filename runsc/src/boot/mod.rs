@@ -7,6 +7,9 @@ mod server;
 
 use std::io::Read as _;
 use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
+use std::sync::Arc;
+
+use chitin_platform_systrap::{Systrap, SystrapConfig};
 
 use crate::confine::{self, root::EmptyRoot};
 use crate::error::{Context as _, Failure, Result};
@@ -29,6 +32,21 @@ pub(crate) struct Birth {
     pub(crate) keep: Vec<RawFd>,
 }
 
+/// What is left when the doors are shut.
+struct Confined {
+    /// The container's trees.
+    trees: Vec<Tree>,
+    /// The directory of single files.
+    files: Option<OwnedFd>,
+    /// Runs guest code.
+    platform: Arc<Systrap>,
+    /// How many workers it was made for.
+    workers: usize,
+}
+
+/// More workers than this do not help one sandbox.
+const MOST_WORKERS: usize = 64;
+
 /// The sentry. Never returns to the code of the command that forked it.
 pub(crate) fn sentry(birth: Birth) -> ! {
     let Birth { plan, endowment, mode, sources, reporter, gate, keep } = birth;
@@ -44,14 +62,14 @@ pub(crate) fn sentry(birth: Birth) -> ! {
     raw::exit_now(code.into())
 }
 
-/// Confines this process up to its filter. Gives the trees of the container, and the directory of single files.
+/// Confines this process up to its filter.
 fn prepare(
     plan: &Plan,
     mode: Mode,
     sources: Sources,
     mut gate: std::io::PipeReader,
     mut keep: Vec<RawFd>,
-) -> Result<(Vec<Tree>, Option<OwnedFd>)> {
+) -> Result<Confined> {
     if gate.read(&mut [0]).unwrap_or(0) == 0 {
         return Err(Failure::new("the command that started the sandbox is gone"));
     }
@@ -65,6 +83,7 @@ fn prepare(
     let null = confine::root::open_null()?;
     let mut root = EmptyRoot::new()?;
     let trees = sources.finish(&mut root)?;
+    root.attach_proc()?;
     let files = root.enter()?;
     replace_standard_descriptors(&null).context(|| "cannot replace the standard descriptors")?;
     keep.extend(0..3);
@@ -73,10 +92,16 @@ fn prepare(
     confine::descriptors::keep_only(keep).context(|| "cannot close descriptors")?;
     confine::descriptors::make_room(&std::io::stdin())
         .context(|| "cannot raise the limit on descriptors")?;
+    let workers =
+        std::thread::available_parallelism().map_or(1, core::num::NonZero::get).min(MOST_WORKERS);
+    let platform =
+        Systrap::new(SystrapConfig { workers }).context(|| "cannot start the platform systrap")?;
+    confine::root::hide_proc()?;
     confine::capabilities::reduce().context(|| "cannot drop capabilities")?;
     // Modes of files are the business of the kernel inside.
     rustix::process::umask(rustix::fs::Mode::empty());
-    Ok((trees, files))
+    confine::filter::install(chitin_platform_systrap::sentry_host_calls())?;
+    Ok(Confined { trees, files, platform, workers })
 }
 
 fn replace_standard_descriptors(null: &std::fs::File) -> rustix::io::Result<()> {

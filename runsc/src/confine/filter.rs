@@ -149,6 +149,10 @@ const IOCTL: &[u64] = &[
     libc::TCSETS,
     libc::TCSETSW,
     libc::TCSETSF,
+    libc::TCGETS2,
+    libc::TCSETS2,
+    libc::TCSETSW2,
+    libc::TCSETSF2,
     libc::TIOCGWINSZ,
     libc::TIOCSWINSZ,
     libc::TIOCOUTQ,
@@ -184,6 +188,10 @@ fn clone3_is_missing() -> Result<BpfProgram> {
 }
 
 fn list(platform: Vec<(i64, Vec<SeccompRule>)>) -> Result<BpfProgram> {
+    program(rules(platform)?, SeccompAction::KillProcess, SeccompAction::Allow)
+}
+
+fn rules(platform: Vec<(i64, Vec<SeccompRule>)>) -> Result<Rules> {
     let mut rules: Rules = PLAIN.iter().map(|number| (*number, Vec::new())).collect();
     rules.insert(libc::SYS_clone3, Vec::new());
     rules.insert(libc::SYS_clone, vec![rule([equal(0, THREAD)?])?]);
@@ -213,7 +221,7 @@ fn list(platform: Vec<(i64, Vec<SeccompRule>)>) -> Result<BpfProgram> {
     rules.insert(libc::SYS_prlimit64, vec![rule([equal(0, 0)?, equal(2, 0)?])?]);
     rules.insert(libc::SYS_tgkill, vec![rule([equal(0, std::process::id().into())?])?]);
     merge(&mut rules, platform);
-    program(rules, SeccompAction::KillProcess, SeccompAction::Allow)
+    Ok(rules)
 }
 
 /// Adds what the platform asks for. No rules of a call mean that any arguments go.
@@ -269,6 +277,33 @@ mod tests {
         assert!(clone3_is_missing().unwrap().len() < 20);
         let length = list(Vec::new()).unwrap().len();
         assert!(length < 1000, "{length} instructions");
+    }
+
+    #[test]
+    fn the_list_is_documented() {
+        let name = |number: &i64| chitin_abi::nr::name(u64::try_from(*number).unwrap()).unwrap();
+        let rules = rules(Vec::new()).unwrap();
+        let mark = |(number, rules): (&i64, &Vec<SeccompRule>)| {
+            format!("`{}`{}", name(number), if rules.is_empty() { "" } else { "*" })
+        };
+        let mut names: Vec<String> = rules.iter().map(mark).collect();
+        names.sort();
+        let mut lines = vec![String::new()];
+        for name in names {
+            let line = lines.last_mut().unwrap();
+            if line.len() + name.len() > 110 {
+                lines.push(name);
+            } else {
+                line.push_str(if line.is_empty() { "" } else { " " });
+                line.push_str(&name);
+            }
+        }
+        let text = lines.join("\n");
+        let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../SECURITY.md"))
+            .unwrap();
+        let (_, rest) = page.split_once("<!-- host calls of the sentry: begin -->\n").unwrap();
+        let (documented, _) = rest.split_once("<!-- host calls of the sentry: end -->").unwrap();
+        assert!(documented.trim() == text, "SECURITY.md has to list:\n{text}");
     }
 
     #[test]

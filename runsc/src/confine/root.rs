@@ -7,10 +7,10 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 
-use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, UnmountFlags, fsconfig_create,
-    fsconfig_set_string, fsmount, fsopen, move_mount, unmount,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
+    fsconfig_create, fsconfig_set_string, fsmount, fsopen, move_mount, open_tree, unmount,
 };
 use rustix::process::{fchdir, pivot_root};
 
@@ -41,6 +41,17 @@ impl EmptyRoot {
         Ok(Self { directory: make().context(|| "cannot make an empty root directory")?, files: 0 })
     }
 
+    /// Mounts `/proc` for the time until [`hide_proc`]: that of the sandbox's own processes, with nothing in it but
+    /// them, or where the host does not allow that, the host's.
+    pub(crate) fn attach_proc(&self) -> Result<()> {
+        let attach = || -> rustix::io::Result<()> {
+            let proc = own_proc().or_else(|_| host_proc())?;
+            mkdirat(&self.directory, "proc", Mode::from_raw_mode(0o555))?;
+            move_mount(&proc, "", &self.directory, "proc", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+        };
+        attach().context(|| "cannot mount /proc for the start")
+    }
+
     /// Mounts a file (a detached copy of its mount) and says by what name.
     pub(crate) fn attach(&mut self, file: &OwnedFd) -> io::Result<String> {
         let name = self.files.to_string();
@@ -65,6 +76,30 @@ impl EmptyRoot {
         pivot().context(|| "cannot leave the host's files")?;
         Ok(Some(self.directory).filter(|_| self.files > 0))
     }
+}
+
+fn own_proc() -> rustix::io::Result<OwnedFd> {
+    let context = fsopen("proc", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    // Neither /proc/sys, whose files the host's root may write even without capabilities, nor anything else.
+    fsconfig_set_string(&context, "subset", "pid")?;
+    fsconfig_create(&context)?;
+    let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY
+        | MountAttrFlags::MOUNT_ATTR_NOSUID
+        | MountAttrFlags::MOUNT_ATTR_NODEV
+        | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+}
+
+fn host_proc() -> rustix::io::Result<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_RECURSIVE;
+    open_tree(CWD, "/proc", flags)
+}
+
+/// Takes `/proc` away. Descriptors of it stay usable.
+pub(crate) fn hide_proc() -> Result<()> {
+    unmount("/proc", UnmountFlags::DETACH).context(|| "cannot unmount /proc")
 }
 
 /// Opens what takes the place of the standard descriptors, which belong to the command.
