@@ -318,3 +318,123 @@ pub fn warden(descriptors: Descriptors) -> Vec<Instruction> {
     program.step(RETURN, KILL);
     program.code
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{ALLOW, Instruction, KILL, TRAP, X86_64, clone, guest, warden};
+    use crate::layout::{self, CHANNELS, Descriptors, MAX_ADDRESS};
+
+    const DESCRIPTORS: Descriptors = Descriptors { workers: 2 };
+    const FIXED: u64 = (libc::MAP_PRIVATE | libc::MAP_FIXED | libc::MAP_ANONYMOUS) as u64;
+
+    /// Runs a program as the kernel does.
+    fn run(program: &[Instruction], architecture: u32, rip: u64, call: i64, args: [u64; 6]) -> u32 {
+        let mut data = vec![call as u32, architecture, rip as u32, (rip >> 32) as u32];
+        data.extend(args.iter().flat_map(|arg| [*arg as u32, (*arg >> 32) as u32]));
+        let (mut a, mut x, mut memory, mut at) = (0_u32, 0_u32, [0_u32; 16], 0);
+        loop {
+            let step = program[at];
+            at += 1;
+            let mut jump = |holds: bool| {
+                at += usize::from(if holds { step.on_true } else { step.on_false });
+            };
+            match step.code {
+                super::LOAD => a = data[step.value as usize / 4],
+                super::LOAD_MEM => a = memory[step.value as usize],
+                super::STORE => memory[step.value as usize] = a,
+                super::ADD => a = a.wrapping_add(step.value),
+                super::ADD_X => a = a.wrapping_add(x),
+                super::AND => a &= step.value,
+                super::TO_X => x = a,
+                super::EQUAL => jump(a == step.value),
+                super::GREATER => jump(a > step.value),
+                super::AT_LEAST => jump(a >= step.value),
+                super::AT_LEAST_X => jump(a >= x),
+                super::RETURN => return step.value,
+                other => panic!("instruction {other:#x}"),
+            }
+        }
+    }
+
+    fn as_warden(call: i64, args: [u64; 6]) -> u32 {
+        run(&warden(DESCRIPTORS), X86_64, layout::WARDEN + 9, call, args)
+    }
+
+    fn as_guest(rip: u64, call: i64, args: [u64; 6]) -> u32 {
+        run(&guest(DESCRIPTORS, true), X86_64, rip, call, args)
+    }
+
+    #[test]
+    fn guest_code_traps_whatever_it_asks_for() {
+        for call in 0..500 {
+            for rip in [0x40_0002, MAX_ADDRESS, layout::TEXT - 1, layout::CONFIG, u64::MAX] {
+                assert_eq!(as_guest(rip, call, [0; 6]), TRAP);
+                assert_eq!(run(&warden(DESCRIPTORS), X86_64, rip, call, [0; 6]), ALLOW);
+            }
+            let program = guest(DESCRIPTORS, true);
+            assert_eq!(run(&program, 0x4000_0003, layout::TEXT + 9, call, [0; 6]), TRAP);
+        }
+    }
+
+    #[test]
+    fn guest_threads_never_call_as_warden() {
+        for call in 0..500 {
+            assert_eq!(as_guest(layout::WARDEN + 9, call, [0; 6]), KILL);
+        }
+    }
+
+    #[test]
+    fn stub_text_has_few_calls() {
+        let text = layout::TEXT + 9;
+        let allowed: Vec<i64> =
+            (0..500).filter(|call| as_guest(text, *call, [0; 6]) == ALLOW).collect();
+        assert_eq!(allowed, [libc::SYS_rt_sigreturn, libc::SYS_exit]);
+        assert_eq!(as_guest(text, libc::SYS_futex, [CHANNELS, 0, 2, 0, 0, 0]), ALLOW);
+        assert_eq!(as_guest(text, libc::SYS_futex, [CHANNELS - 4, 0, 2, 0, 0, 0]), KILL);
+        let end = CHANNELS + layout::CHANNELS_LEN;
+        assert_eq!(as_guest(text, libc::SYS_futex, [end, 0, 2, 0, 0, 0]), KILL);
+        assert_eq!(as_guest(text, libc::SYS_write, [1, 0, 8, 0, 0, 0]), ALLOW);
+        assert_eq!(as_guest(text, libc::SYS_write, [2, 0, 8, 0, 0, 0]), KILL);
+        assert_eq!(as_guest(text, libc::SYS_write, [1, 0, 8 | 1 << 32, 0, 0, 0]), KILL);
+    }
+
+    #[test]
+    fn the_warden_stays_in_guest_memory() {
+        let unmap = |addr, len| as_warden(libc::SYS_munmap, [addr, len, 0, 0, 0, 0]);
+        assert_eq!(unmap(0x1_0000, 0x1000), ALLOW);
+        assert_eq!(unmap(0x1_0000, MAX_ADDRESS - 0x1_0000), ALLOW);
+        assert_eq!(unmap(MAX_ADDRESS - 0x1000, 0x1000), ALLOW);
+        assert_eq!(unmap(MAX_ADDRESS - 0x1000, 0x2000), KILL);
+        assert_eq!(unmap(0x1_0000, MAX_ADDRESS), KILL);
+        assert_eq!(unmap(0xffff_f000, 0x2000), ALLOW, "a carry");
+        assert_eq!(unmap(0x7ffe_ffff_f000, 0x7fff_0000_0000), KILL);
+        assert_eq!(unmap(0x1000, u64::MAX - 0xfff), KILL);
+        assert_eq!(unmap(layout::TEXT, 0x1000), KILL);
+        assert_eq!(unmap(CHANNELS, layout::CHANNELS_LEN), ALLOW);
+        assert_eq!(unmap(CHANNELS, layout::CHANNELS_LEN + 1), KILL);
+        let map = |addr, flags, fd| as_warden(libc::SYS_mmap, [addr, 0x1000, 3, flags, fd, 0]);
+        assert_eq!(map(0x1_0000, FIXED, u64::MAX), ALLOW);
+        assert_eq!(map(0x1_0000, FIXED & !(libc::MAP_FIXED as u64), u64::MAX), KILL);
+        assert_eq!(map(0x1_0000, FIXED | libc::MAP_LOCKED as u64, u64::MAX), KILL);
+        let shared = (libc::MAP_SHARED | libc::MAP_FIXED) as u64;
+        let file = DESCRIPTORS.first_file().into();
+        assert_eq!(map(0x1_0000, shared, file), ALLOW);
+        assert_eq!(map(0x1_0000, shared, file - 1), KILL, "the socket");
+        assert_eq!(map(0x1_0000, shared, DESCRIPTORS.channels().into()), KILL);
+        assert_eq!(map(layout::ORDER, shared, DESCRIPTORS.orders().into()), KILL, "writable");
+        assert_eq!(map(layout::REPLY, shared, DESCRIPTORS.channels().into()), ALLOW);
+        let remap = |old, len, to| as_warden(libc::SYS_mremap, [old, len, len, 3, to, 0]);
+        assert_eq!(remap(0x1_0000, 0x1000, 0x2_0000), ALLOW);
+        assert_eq!(remap(0x1_0000, 0x1000, MAX_ADDRESS), KILL);
+        assert_eq!(remap(layout::CONFIG, 0x1000, 0x2_0000), KILL);
+    }
+
+    #[test]
+    fn the_warden_makes_two_kinds_of_clones() {
+        assert_eq!(as_warden(libc::SYS_clone, [clone::PROCESS, 0, 0, 0, 0, 0]), ALLOW);
+        assert_eq!(as_warden(libc::SYS_clone, [clone::THREAD, 0, 0, 0, 0, 0]), ALLOW);
+        assert_eq!(as_warden(libc::SYS_clone, [libc::SIGCHLD as u64, 0, 0, 0, 0, 0]), KILL);
+        assert_eq!(as_warden(libc::SYS_execve, [0; 6]), KILL);
+        assert_eq!(as_warden(libc::SYS_clone3, [0; 6]), KILL);
+    }
+}

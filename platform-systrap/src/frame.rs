@@ -139,7 +139,7 @@ impl Channel {
     /// The frame's offset in the arena, if it lies on the alternate stack.
     pub fn frame(self, arena: &Arena) -> Option<u64> {
         let inside = arena.load64(self.header(channel::FRAME)).wrapping_sub(self.address);
-        let fits = inside <= channel::HEADER - field::LEN && inside % 8 == 0;
+        let fits = inside <= channel::HEADER - field::LEN && inside.is_multiple_of(8);
         fits.then(|| self.offset + inside)
     }
 
@@ -227,7 +227,8 @@ impl Channel {
     fn extended(self, arena: &Arena, frame: u64, shape: &Shape) -> Option<u64> {
         let inside = arena.load64(frame + field::EXTENDED).wrapping_sub(self.address);
         let room = channel::HEADER.checked_sub(shape.size as u64 + 8)?;
-        (inside <= room && inside % 64 == 0 && inside < CHANNEL_LEN).then(|| self.offset + inside)
+        (inside <= room && inside.is_multiple_of(64) && inside < CHANNEL_LEN)
+            .then(|| self.offset + inside)
     }
 
     /// Reads the extended state of a stopped thread; the initial one where the frame has none.

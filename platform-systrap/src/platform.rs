@@ -202,7 +202,7 @@ fn start(shared: &mut Shared, vdso: &vdso::Plan) -> io::Result<(i32, u32, u32, O
     let shape =
         Shape { features, size: size as usize, mxcsr_mask: seen(zygote::seen::MXCSR_MASK) as u32 };
     let room = layout::channel::HEADER - 0x600;
-    if size < xstate::MINIMUM as u64 || size > room || size % 8 != 0 {
+    if size < xstate::MINIMUM as u64 || size > room || !size.is_multiple_of(8) {
         let _ = failure(pid);
         return Err(io::Error::new(
             ErrorKind::Unsupported,

@@ -18,6 +18,7 @@ pub struct Numbers {
 
 impl Numbers {
     /// Numbers that start at `first`.
+    #[cfg(test)]
     pub fn starting_at(first: u32) -> Self {
         Self { state: Mutex::new((first, VecDeque::new())) }
     }

@@ -127,7 +127,7 @@ impl GuestThread for Thread {
         };
         channel.store_registers(channels, frame, regs);
         let mut flags = self.mode();
-        let bases = (regs.fs_base, regs.gs_base);
+        let bases = (canonical(regs.fs_base, self.bases.0), canonical(regs.gs_base, self.bases.1));
         if bases != self.bases {
             channel.set_bases(channels, bases.0, bases.1);
             flags |= channel::SET_BASES;
@@ -221,6 +221,11 @@ impl Drop for Thread {
         }
         self.process.retire(Arc::clone(slot));
     }
+}
+
+/// A base that the processor takes; another would end the stub in its own code.
+fn canonical(base: u64, old: u64) -> u64 {
+    if (base as i64) << 16 >> 16 == base as i64 { base } else { old }
 }
 
 fn kick(process: &Process, slot: &Slot) {

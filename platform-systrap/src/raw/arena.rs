@@ -50,7 +50,7 @@ impl Arena {
 
     /// The aligned word at `offset`. An offset outside is drawn inside: callers never pass one.
     pub fn u32(&self, offset: u64) -> &AtomicU32 {
-        debug_assert!(offset % 4 == 0 && offset as usize <= self.len - 4);
+        debug_assert!(offset.is_multiple_of(4) && offset as usize <= self.len - 4);
         let offset = (offset as usize).min(self.len - 4) & !3;
         // SAFETY: the address is inside the mapping, which lives as long as `self`, and a multiple of 4.
         let pointer = unsafe { self.base.as_ptr().add(offset) };
@@ -60,7 +60,7 @@ impl Arena {
 
     /// The aligned double word at `offset`, as [`Arena::u32`].
     pub fn u64(&self, offset: u64) -> &AtomicU64 {
-        debug_assert!(offset % 8 == 0 && offset as usize <= self.len - 8);
+        debug_assert!(offset.is_multiple_of(8) && offset as usize <= self.len - 8);
         let offset = (offset as usize).min(self.len - 8) & !7;
         // SAFETY: the address is inside the mapping, which lives as long as `self`, and a multiple of 8.
         let pointer = unsafe { self.base.as_ptr().add(offset) };

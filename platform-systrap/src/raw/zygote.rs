@@ -114,8 +114,7 @@ fn call(number: i64, arguments: [u64; 6]) -> i64 {
     // use passes pointers that are valid for the call.
     let result = unsafe { libc::syscall(number, a, b, c, d, e, f) };
     if result == -1 {
-        // SAFETY: the C library's own errno.
-        return -i64::from(unsafe { *libc::__errno_location() });
+        return -i64::from(nix::errno::Errno::last_raw());
     }
     result
 }
@@ -125,9 +124,10 @@ static SIZE: AtomicU32 = AtomicU32::new(0);
 static MXCSR_MASK: AtomicU32 = AtomicU32::new(0);
 
 extern "C" fn look(_signal: i32, _info: *const u8, context: *const u8) {
+    let area = context.wrapping_add(224).cast::<*const u8>();
     // SAFETY: the third argument of a handler is the frame's ucontext, whose pointer to the extended state is
     // at this offset; null where there is none.
-    let area = unsafe { *context.add(224).cast::<*const u8>() };
+    let area = unsafe { *area };
     if area.is_null() {
         return;
     }

@@ -1,7 +1,5 @@
 //! Guest programs. They never run in this process: their bytes are copied into stubs.
 
-#![allow(unsafe_code, reason = "assembly")]
-
 use core::arch::global_asm;
 
 macro_rules! guest {
@@ -15,7 +13,6 @@ macro_rules! guest {
             concat!("guest_", stringify!($name), "_end:"),
             ".popsection",
         );
-        #[allow(dead_code, reason = "not every test uses every guest")]
         pub fn $name() -> &'static [u8] {
             unsafe extern "C" {
                 #[link_name = concat!("guest_", stringify!($name))]
@@ -121,3 +118,36 @@ guest!(
 
 // Reads through FS and GS, calls with the words.
 guest!(segments, "2:", "mov rdi, fs:[0]", "mov rsi, gs:[8]", "mov eax, 1", "syscall", "jmp 2b");
+
+// Copies rcx bytes from rsi to rdi, calls.
+guest!(copier, "rep movsb", "mov eax, 39", "syscall", "ud2");
+
+// Fills rcx words at rdi with what rax makes, over and over; a caller is 0x100 bytes in.
+guest!(
+    scribbler,
+    "mov r8, rdi",
+    "mov r9, rcx",
+    "2:",
+    "mov rdi, r8",
+    "mov rcx, r9",
+    "3:",
+    "mov rdx, rax",
+    "shl rdx, 13",
+    "xor rax, rdx",
+    "mov rdx, rax",
+    "shr rdx, 7",
+    "xor rax, rdx",
+    "mov rdx, rax",
+    "shl rdx, 17",
+    "xor rax, rdx",
+    "mov [rdi], rax",
+    "add rdi, 8",
+    "dec rcx",
+    "jnz 3b",
+    "jmp 2b",
+    ".org guest_scribbler + 0x100",
+    "4:",
+    "mov eax, 39",
+    "syscall",
+    "jmp 4b",
+);

@@ -1,7 +1,5 @@
 //! Guests that do what guests do: call, fault, be stopped, share and copy memory.
 
-mod common;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -9,7 +7,7 @@ use chitin_abi::{Errno, GuestAddr, Regs};
 use chitin_mm::HostOp;
 use chitin_mm::platform::{Event, Platform, ThreadState};
 
-use common::{CODE, DATA, Host, READ, WRITE, anonymous, at, raw};
+use crate::common::{CODE, DATA, Host, READ, WRITE, anonymous, at, raw};
 
 #[test]
 fn calls_arrive_with_all_registers_and_are_answered() {

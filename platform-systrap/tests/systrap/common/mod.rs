@@ -5,7 +5,7 @@ pub mod raw;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use chitin_abi::{GuestAddr, Regs};
@@ -35,9 +35,21 @@ impl Host {
         Self { platform, bell }
     }
 
+    /// Rings, as a scheduler does when a task of another thread can go on.
+    fn waker(&self) -> Waker {
+        struct Ringer(Arc<dyn Doorbell>);
+        impl Wake for Ringer {
+            fn wake(self: Arc<Self>) {
+                self.0.ring();
+            }
+        }
+        Arc::new(Ringer(Arc::clone(&self.bell))).into()
+    }
+
     pub fn wait<T>(&self, future: impl Future<Output = T>) -> T {
         let mut future = pin!(future);
-        let mut context = Context::from_waker(Waker::noop());
+        let waker = self.waker();
+        let mut context = Context::from_waker(&waker);
         let start = Instant::now();
         loop {
             if let Poll::Ready(result) = future.as_mut().poll(&mut context) {
@@ -53,6 +65,29 @@ impl Host {
     /// The next event of a thread that runs.
     pub fn event(&self, thread: &mut dyn GuestThread, regs: &mut Regs) -> Event {
         self.wait(std::future::poll_fn(|context| thread.poll_event(context, regs)))
+    }
+
+    /// The next event, if it comes soon enough.
+    pub fn event_within(
+        &self,
+        thread: &mut dyn GuestThread,
+        regs: &mut Regs,
+        limit: Duration,
+    ) -> Option<Event> {
+        let waker = self.waker();
+        let mut context = Context::from_waker(&waker);
+        let start = Instant::now();
+        loop {
+            if let Poll::Ready(event) = thread.poll_event(&mut context, regs) {
+                return Some(event);
+            }
+            if start.elapsed() > limit {
+                return None;
+            }
+            if self.bell.collect() == 0 {
+                self.bell.wait(Some(now() + 1_000_000));
+            }
+        }
     }
 
     /// Resumes, and waits for the next event.
@@ -115,4 +150,34 @@ pub fn at(rip: u64) -> Regs {
 pub fn now() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+/// Process ids of this process's children, stubs among them.
+pub fn children() -> Vec<i32> {
+    let tasks = std::fs::read_dir("/proc/self/task").expect("there is /proc");
+    let texts = tasks
+        .flatten()
+        .filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());
+    texts
+        .flat_map(|text| {
+            let pids: Vec<i32> =
+                text.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect();
+            pids
+        })
+        .collect()
+}
+
+/// Runs a test in a process of its own, and says whether this is that process.
+pub fn is_alone(test: &str) -> bool {
+    const ALONE: &str = "CHITIN_TEST_ALONE";
+    if std::env::var_os(ALONE).is_some() {
+        return true;
+    }
+    let status = std::process::Command::new(std::env::current_exe().expect("this program"))
+        .args(["--exact", "--nocapture", test])
+        .env(ALONE, "1")
+        .status()
+        .expect("it runs");
+    assert!(status.success());
+    false
 }

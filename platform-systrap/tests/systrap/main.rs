@@ -1,0 +1,7 @@
+//! The platform with guests of a few instructions each, against the real host.
+
+mod common;
+mod guests;
+mod hostile;
+mod lifetime;
+mod memory;
