@@ -23,6 +23,11 @@ pub trait Caller: Any + Send + Sync {
     /// The controlling terminal of the caller's session.
     fn terminal(&self) -> Option<Arc<dyn Any + Send + Sync>>;
 
+    /// The user and group that own what the caller makes.
+    fn owner(&self) -> (u32, u32) {
+        (0, 0)
+    }
+
     /// The caller's place in job control, in ids of the initial pid namespace.
     fn process(&self) -> ProcessIds {
         ProcessIds::default()

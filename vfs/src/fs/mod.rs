@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::fs_type::FsType;
 
+pub mod devpts;
 pub mod host;
 pub mod overlay;
 pub mod pseudo;
