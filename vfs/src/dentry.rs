@@ -397,15 +397,6 @@ impl Dentry {
         }
     }
 
-    /// The child that a mount or an open file keeps alive, if the name has one.
-    pub(crate) fn living_child(&self, name: &[u8]) -> Option<Arc<Dentry>> {
-        match self.children.read().get(name) {
-            Some(Slot::Cached(child)) => Some(Arc::clone(child)),
-            Some(Slot::Uncached(child)) => child.upgrade(),
-            _ => None,
-        }
-    }
-
     /// How many names the table knows.
     #[cfg(test)]
     pub(crate) fn cached_names(&self) -> usize {

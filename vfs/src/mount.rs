@@ -212,6 +212,28 @@ impl Mount {
         self.system.mounted_at(self, dentry)
     }
 
+    /// The path of its root inside the file system, as /proc/pid/mountinfo shows it.
+    pub fn shown_root(&self) -> Vec<u8> {
+        let mut parts = Vec::new();
+        let mut at = Arc::clone(&self.root);
+        while let (Some(parent), name) = at.place() {
+            parts.push(name);
+            at = parent;
+        }
+        if parts.is_empty() {
+            return b"/".to_vec();
+        }
+        let mut text = Vec::new();
+        for part in parts.iter().rev() {
+            text.push(b'/');
+            text.extend_from_slice(part);
+        }
+        if self.root.is_unlinked() {
+            text.extend_from_slice(b"//deleted");
+        }
+        text
+    }
+
     /// The path of its root.
     pub fn root_path(self: &Arc<Self>) -> Path {
         Path::new(Arc::clone(self), Arc::clone(&self.root))
