@@ -51,6 +51,8 @@ struct Sink {
     file: Option<File>,
     format: Format,
     debug: Option<File>,
+    /// Where system calls are printed.
+    trace: Option<File>,
 }
 
 static SINK: OnceLock<Sink> = OnceLock::new();
@@ -66,19 +68,28 @@ pub(crate) struct Config<'a> {
     pub(crate) debug_file: Option<&'a PathBuf>,
     /// `--debug`
     pub(crate) debug: bool,
+    /// `--strace`
+    pub(crate) strace: bool,
 }
 
 /// Opens the files. Called once, first of all.
 pub(crate) fn open(config: &Config<'_>) -> Result<()> {
     let file = config.file.map(|path| append(path)).transpose()?;
-    let debug = match (config.debug_file, config.debug) {
-        (Some(path), _) => Some(append(path)?),
-        (None, true) => Some(append(Path::new("/proc/self/fd/2"))?),
-        (None, false) => None,
+    let debug_file = config.debug_file.map(|path| append(path)).transpose()?;
+    let trace = match &debug_file {
+        _ if !config.strace => None,
+        Some(file) => file.try_clone().ok(),
+        None => standard_error(),
     };
+    let debug = debug_file.or_else(|| standard_error().filter(|_| config.debug));
     // A second call would be a bug; the first configuration stands.
-    let _ = SINK.set(Sink { file, format: config.format, debug });
+    let _ = SINK.set(Sink { file, format: config.format, debug, trace });
     Ok(())
+}
+
+fn standard_error() -> Option<File> {
+    let error = std::io::stderr();
+    rustix::io::fcntl_dupfd_cloexec(&error, 3).ok().map(File::from)
 }
 
 fn append(path: &Path) -> Result<File> {
@@ -94,14 +105,15 @@ pub(crate) fn debugging() -> bool {
     SINK.get().is_some_and(|sink| sink.debug.is_some())
 }
 
-/// The file of debug records, for what writes there by itself.
-pub(crate) fn debug_file() -> Option<&'static File> {
-    SINK.get()?.debug.as_ref()
+/// Where system calls are printed.
+pub(crate) fn trace_sink() -> std::io::Result<File> {
+    let sink = SINK.get().and_then(|sink| sink.trace.as_ref());
+    sink.ok_or_else(|| std::io::Error::other("standard error is closed"))?.try_clone()
 }
 
 /// Descriptors that must stay open in the processes of a sandbox.
 pub(crate) fn descriptors() -> Vec<RawFd> {
-    let files = SINK.get().map(|sink| [sink.file.as_ref(), sink.debug.as_ref()]);
+    let files = SINK.get().map(|sink| [sink.file.as_ref(), sink.debug.as_ref(), sink.trace.as_ref()]);
     files.into_iter().flatten().flatten().map(File::as_raw_fd).collect()
 }
 

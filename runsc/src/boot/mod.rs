@@ -2,19 +2,22 @@
 //!
 //! Everything that can fail before the first process runs is reported over the status pipe in one sentence.
 
+mod container;
 mod files;
+mod poller;
+mod program;
 mod server;
 
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
-use std::sync::Arc;
-
-use chitin_platform_systrap::{Systrap, SystrapConfig};
 
 use crate::confine::{self, root::EmptyRoot};
 use crate::error::{Context as _, Failure, Result};
 use crate::raw;
+use self::container::{Container, Parts};
+use self::poller::Poller;
 use crate::sandbox::launch::Mode;
+use crate::sandbox::options::Options;
 use crate::sandbox::sources::{Sources, Tree};
 use crate::sandbox::status::{Event, Reporter};
 use crate::sandbox::{Endowment, Plan};
@@ -32,44 +35,102 @@ pub(crate) struct Birth {
     pub(crate) keep: Vec<RawFd>,
 }
 
-/// What is left when the doors are shut.
-struct Confined {
-    /// The container's trees.
-    trees: Vec<Tree>,
-    /// The directory of single files.
-    files: Option<OwnedFd>,
-    /// Runs guest code.
-    platform: Arc<Systrap>,
-    /// How many workers it was made for.
-    workers: usize,
-}
-
-/// More workers than this do not help one sandbox.
-const MOST_WORKERS: usize = 64;
-
 /// The sentry. Never returns to the code of the command that forked it.
 pub(crate) fn sentry(birth: Birth) -> ! {
     let Birth { plan, endowment, mode, sources, reporter, gate, keep } = birth;
-    let result = prepare(&plan, mode, sources, gate, keep);
+    let reporter = Arc::new(reporter);
+    report_panics(&reporter);
+    let exit_file = endowment.exit_file.as_ref().and_then(|file| file.try_clone().ok());
+    let result = prepare(&plan, mode, sources, gate, keep).and_then(|confined| run(plan, endowment, mode, confined, &reporter));
     let code = match result {
-        Ok(_trees) => 0,
+        Ok(code) => {
+            if let Some(mut file) = exit_file {
+                // Whoever asks later finds no exit code then.
+                let _ = file.write_all(code.to_string().as_bytes());
+            }
+            reporter.report(&Event::Exited(code));
+            code
+        }
         Err(failure) => {
             reporter.report(&Event::Failed(failure.clone()));
             failure.code()
         }
     };
-    drop((plan, endowment));
     raw::exit_now(code.into())
 }
 
-/// Confines this process up to its filter.
+/// Makes a panic of any thread an error in words: standard error is closed, and a backtrace tells users nothing.
+fn report_panics(reporter: &Arc<Reporter>) {
+    let reporter = Arc::clone(reporter);
+    std::panic::set_hook(Box::new(move |info| {
+        let text = format!("internal error of the sandbox's kernel (please report it): {info}").replace('\n', " ");
+        crate::log::record(crate::log::Level::Error, &text);
+        let main = std::thread::current().name() == Some("main");
+        if main {
+            reporter.report(&Event::Failed(Failure::new(text)));
+            raw::exit_now(1);
+        }
+    }));
+}
+
+/// Builds the container and looks after it until its first process has ended. Gives the exit code.
+fn run(plan: Plan, endowment: Endowment, mode: Mode, confined: Confined, reporter: &Reporter) -> Result<u8> {
+    let Confined { trees, files, platform, workers } = confined;
+    let config = BootConfig { workers, strace: strace(plan.options)?, ..BootConfig::default() };
+    let kernel = chitin_task::boot::boot(platform, config).context(|| "cannot start the kernel")?;
+    let env = VfsEnv::new(Arc::clone(&kernel.vfs), None);
+    let mounts = files::build(&plan, trees, files, &env)?;
+    let Endowment { stdio, extra, console, listener, control, exit_file } = endowment;
+    drop((console, exit_file));
+    let numbered = (0..).zip(stdio).filter_map(|(number, fd)| Some((number, fd?)));
+    let descriptors = numbered.chain((3..).zip(extra)).collect();
+    let parts = Parts {
+        kernel,
+        mounts,
+        poller: Arc::new(Poller::default()),
+        seccomp: plan.seccomp,
+        hostname: plan.hostname.unwrap_or_default().into_bytes(),
+        domainname: plan.domainname.unwrap_or_default().into_bytes(),
+        immune: !plan.mortal,
+    };
+    let container = Container::new(parts, &plan.process, descriptors)?;
+    if mode.start {
+        container.start()?;
+    } else {
+        container.check_program(&plan.process)?;
+    }
+    let peers = control.as_ref().map(server::Peers::of).transpose()?;
+    if let Some(control) = control {
+        server::serve_one(control, &container)?;
+    }
+    if let (Some(listener), Some(peers)) = (listener, peers) {
+        server::serve_all(listener, peers, &container)?;
+    }
+    reporter.report(&Event::Ready);
+    let result = container.wait();
+    if result.is_err() {
+        // The command that asked for the start is still to be answered.
+        std::thread::sleep(core::time::Duration::from_millis(50));
+    }
+    result
+}
+
+fn strace(options: Options) -> Result<Option<Strace>> {
+    if !options.strace {
+        return Ok(None);
+    }
+    let sink = crate::log::trace_sink().context(|| "cannot open the output of --strace")?;
+    Ok(Some(Strace::new(Box::new(sink))))
+}
+
+/// Confines this process up to its filter. Gives the trees of the container, and the directory of single files.
 fn prepare(
     plan: &Plan,
     mode: Mode,
     sources: Sources,
     mut gate: std::io::PipeReader,
     mut keep: Vec<RawFd>,
-) -> Result<Confined> {
+) -> Result<(Vec<Tree>, Option<OwnedFd>)> {
     if gate.read(&mut [0]).unwrap_or(0) == 0 {
         return Err(Failure::new("the command that started the sandbox is gone"));
     }
@@ -83,7 +144,6 @@ fn prepare(
     let null = confine::root::open_null()?;
     let mut root = EmptyRoot::new()?;
     let trees = sources.finish(&mut root)?;
-    root.attach_proc()?;
     let files = root.enter()?;
     replace_standard_descriptors(&null).context(|| "cannot replace the standard descriptors")?;
     keep.extend(0..3);
@@ -92,16 +152,10 @@ fn prepare(
     confine::descriptors::keep_only(keep).context(|| "cannot close descriptors")?;
     confine::descriptors::make_room(&std::io::stdin())
         .context(|| "cannot raise the limit on descriptors")?;
-    let workers =
-        std::thread::available_parallelism().map_or(1, core::num::NonZero::get).min(MOST_WORKERS);
-    let platform =
-        Systrap::new(SystrapConfig { workers }).context(|| "cannot start the platform systrap")?;
-    confine::root::hide_proc()?;
     confine::capabilities::reduce().context(|| "cannot drop capabilities")?;
     // Modes of files are the business of the kernel inside.
     rustix::process::umask(rustix::fs::Mode::empty());
-    confine::filter::install(chitin_platform_systrap::sentry_host_calls())?;
-    Ok(Confined { trees, files, platform, workers })
+    Ok((trees, files))
 }
 
 fn replace_standard_descriptors(null: &std::fs::File) -> rustix::io::Result<()> {

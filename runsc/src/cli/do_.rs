@@ -96,6 +96,7 @@ impl Args {
             readonly_paths: Vec::new(),
             sysctl: Vec::new(),
             seccomp: None,
+            mortal: true,
         })
     }
 

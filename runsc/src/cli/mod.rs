@@ -123,6 +123,7 @@ impl Global {
             format: self.log_format,
             debug_file: self.debug_log.as_ref(),
             debug: self.debug,
+            strace: self.strace,
         })
     }
 

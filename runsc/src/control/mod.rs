@@ -52,8 +52,6 @@ pub(crate) enum Target {
     All,
     /// One process, by its id inside.
     Process(i32),
-    /// The foreground group of the container's terminal, or the first process.
-    Foreground,
 }
 
 /// [`Request::Exec`].

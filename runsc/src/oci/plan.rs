@@ -35,6 +35,7 @@ fn convert(spec: &Spec, directory: &Path, rootfs: &Path, options: Options) -> Re
         readonly_paths: linux.readonly_paths().clone().unwrap_or_default(),
         sysctl: linux.sysctl().clone().unwrap_or_default().into_iter().collect(),
         seccomp: linux.seccomp().as_ref().map(seccomp::compile).transpose()?,
+        mortal: false,
     })
 }
 

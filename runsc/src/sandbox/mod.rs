@@ -45,6 +45,8 @@ pub(crate) struct Plan {
     pub(crate) readonly_paths: Vec<String>,
     pub(crate) sysctl: Vec<(String, String)>,
     pub(crate) seccomp: Option<Vec<seccomp::Instruction>>,
+    /// Whether the first process ends by signals like any other, as a program does that a shell starts.
+    pub(crate) mortal: bool,
 }
 
 /// The root filesystem.

@@ -1,0 +1,292 @@
+//! The container in its sandbox: starting it, and carrying out what commands ask for.
+
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use chitin_abi::process::{Rlimit, SockFilter};
+use chitin_task::Kernel;
+use chitin_task::boot::{CapabilitySets, ContainerSpec, ExecError, ProcessSpec, exit_code};
+use chitin_task::cred::CapSet;
+use chitin_task::limits::bpf::Program;
+use chitin_vfs::cred::Cred;
+use chitin_vfs::env::VfsEnv;
+use chitin_vfs::file::OpenFile;
+use chitin_vfs::fs::host::stdio;
+use chitin_vfs::host_poll::HostPoll;
+use chitin_vfs::namespace::MountNamespace;
+use parking_lot::{Condvar, Mutex};
+
+use super::server::Machine;
+use crate::control::{Descriptor, ExecRequest, ProcessInfo, Request, Response, Target};
+use crate::error::{Context as _, Failure, Result};
+use crate::fail;
+use crate::oci::process::{CapabilityPlan, Plan as ProcessPlan};
+use crate::oci::seccomp::Instruction;
+
+/// How far the container is.
+enum Phase {
+    /// Everything is there but its first process.
+    Created(Box<ContainerSpec>),
+    /// The first process has been started (or is just now): its global id.
+    Running(u32),
+    /// It could not be started.
+    Failed(Failure),
+}
+
+/// A container.
+pub(crate) struct Container {
+    kernel: Arc<Kernel>,
+    mounts: Arc<MountNamespace>,
+    poller: Arc<dyn HostPoll>,
+    seccomp: Option<Program>,
+    phase: Mutex<Phase>,
+    changed: Condvar,
+    /// Programs that `exec` started: global ids by the ids inside.
+    programs: Mutex<HashMap<i32, u32>>,
+}
+
+/// What a container is made from, in the sentry.
+pub(crate) struct Parts {
+    pub(crate) kernel: Arc<Kernel>,
+    pub(crate) mounts: Arc<MountNamespace>,
+    pub(crate) poller: Arc<dyn HostPoll>,
+    pub(crate) seccomp: Option<Vec<Instruction>>,
+    pub(crate) hostname: Vec<u8>,
+    pub(crate) domainname: Vec<u8>,
+    /// Whether the first process ignores signals that it has no handler for.
+    pub(crate) immune: bool,
+}
+
+/// Descriptors of a process, by number.
+pub(crate) type Descriptors = Vec<(i32, OwnedFd)>;
+
+impl Container {
+    /// A container whose first process does not run yet.
+    pub(crate) fn new(parts: Parts, process: &ProcessPlan, descriptors: Descriptors) -> Result<Arc<Self>> {
+        let seccomp = parts.seccomp.map(program).transpose()?;
+        let mut spec = process_spec(process, seccomp.as_ref());
+        spec.immune = parts.immune;
+        spec.files = import(descriptors, &parts.poller, process)?;
+        let spec = ContainerSpec {
+            mounts: Arc::clone(&parts.mounts),
+            hostname: parts.hostname,
+            domainname: parts.domainname,
+            process: spec,
+        };
+        Ok(Arc::new(Self {
+            kernel: parts.kernel,
+            mounts: parts.mounts,
+            poller: parts.poller,
+            seccomp,
+            phase: Mutex::new(Phase::Created(Box::new(spec))),
+            changed: Condvar::new(),
+            programs: Mutex::default(),
+        }))
+    }
+
+    /// Fails as starting the program would.
+    pub(crate) fn check_program(&self, process: &ProcessPlan) -> Result<()> {
+        let env = VfsEnv::new(Arc::clone(&self.kernel.vfs), None);
+        super::program::check(process, &self.mounts.root(), &env)
+    }
+
+    /// Starts the first process.
+    pub(crate) fn start(&self) -> Result<()> {
+        let mut phase = self.phase.lock();
+        let spec = match core::mem::replace(&mut *phase, Phase::Running(0)) {
+            Phase::Created(spec) => spec,
+            other => {
+                *phase = other;
+                return fail!("the container has been started already");
+            }
+        };
+        let started = self.kernel.start_init(*spec).map_err(|error| exec_failure(&error));
+        *phase = match &started {
+            Ok(init) => Phase::Running(*init),
+            Err(failure) => Phase::Failed(failure.clone()),
+        };
+        self.changed.notify_all();
+        started.map(drop)
+    }
+
+    /// Waits for the end of the first process, however long it takes until it is started. Gives the exit code.
+    pub(crate) fn wait(&self) -> Result<u8> {
+        let init = self.started()?;
+        Ok(code(self.kernel.wait_exit(init)))
+    }
+
+    fn started(&self) -> Result<u32> {
+        let mut phase = self.phase.lock();
+        loop {
+            match &*phase {
+                Phase::Created(_) => self.changed.wait(&mut phase),
+                Phase::Running(init) => return Ok(*init),
+                Phase::Failed(failure) => return Err(failure.clone()),
+            }
+        }
+    }
+
+    fn init(&self) -> Result<u32> {
+        match &*self.phase.lock() {
+            Phase::Created(_) => fail!("the container has not been started"),
+            Phase::Running(init) => Ok(*init),
+            Phase::Failed(failure) => Err(failure.clone()),
+        }
+    }
+
+    fn status(&self) -> &'static str {
+        match &*self.phase.lock() {
+            Phase::Created(_) => "created",
+            _ if self.kernel.frozen.is_frozen() => "paused",
+            _ => "running",
+        }
+    }
+
+    fn exec(&self, request: &ExecRequest, descriptors: Vec<OwnedFd>) -> Result<Response> {
+        let init = self.init()?;
+        let plan = ProcessPlan::new(&request.process)?;
+        let mut files = Vec::new();
+        for (kind, fd) in request.descriptors.iter().zip(descriptors) {
+            match kind {
+                Descriptor::Number(number) => files.push((*number, fd)),
+                Descriptor::Stream | Descriptor::Terminal => return fail!("terminals are not supported yet"),
+            }
+        }
+        let mut spec = process_spec(&plan, self.seccomp.as_ref());
+        spec.files = import(files, &self.poller, &plan)?;
+        let id = self.kernel.exec(init, spec).map_err(|error| exec_failure(&error))?;
+        // One that has ended already has no number any more; its global one tells it apart just as well.
+        let pid = self.kernel.member(id).map_or(id, |task| task.group.pid.local());
+        let pid = i32::try_from(pid).unwrap_or(i32::MAX);
+        self.programs.lock().insert(pid, id);
+        Ok(Response::Started { pid })
+    }
+
+    fn signal(&self, signal: i32, target: Target) -> Result<Response> {
+        let Ok(number) = u32::try_from(signal) else { return fail!("{signal} is not a signal") };
+        let init = match &*self.phase.lock() {
+            Phase::Running(init) => *init,
+            // A signal that would end it ends a container that waits for its start, as with other runtimes.
+            Phase::Created(_) if signal == libc::SIGKILL || signal == libc::SIGTERM => {
+                crate::raw::exit_now(128 + signal);
+            }
+            _ => return fail!("the container is not running"),
+        };
+        let result = match target {
+            Target::Init => self.kernel.kill(init, number),
+            Target::All => self.kernel.kill_all(init, number),
+            Target::Process(pid) => self.kernel.kill(self.global(init, pid)?, number),
+        };
+        result.context(|| format!("cannot send signal {signal}"))?;
+        Ok(Response::Done)
+    }
+
+    /// The global id of a process by its id inside.
+    fn global(&self, init: u32, pid: i32) -> Result<u32> {
+        if let Some(id) = self.programs.lock().get(&pid) {
+            return Ok(*id);
+        }
+        let processes = self.kernel.processes(Some(init));
+        let found = processes.iter().find(|process| i32::try_from(process.pid) == Ok(pid));
+        found.map(|process| process.id).ok_or_else(|| Failure::new(format!("there is no process {pid}")))
+    }
+
+    fn wait_for(&self, pid: Option<i32>) -> Result<Response> {
+        let Some(pid) = pid else { return Ok(Response::Exited { code: self.wait()? }) };
+        let id = self.programs.lock().get(&pid).copied();
+        let Some(id) = id else { return fail!("process {pid} was not started by exec: nobody outside waits for it") };
+        let status = self.kernel.wait_exit(id);
+        Ok(Response::Exited { code: code(status) })
+    }
+
+    fn processes(&self) -> Result<Response> {
+        let init = self.init()?;
+        let list = self.kernel.processes(Some(init)).into_iter().map(|process| ProcessInfo {
+            pid: i32::try_from(process.pid).unwrap_or_default(),
+            parent: i32::try_from(process.parent).unwrap_or_default(),
+            uid: process.uid,
+            command: String::from_utf8_lossy(&process.name).into_owned(),
+        });
+        Ok(Response::Processes(list.collect()))
+    }
+}
+
+impl Machine for Container {
+    fn carry_out(&self, request: Request, descriptors: Vec<OwnedFd>) -> Result<Response> {
+        match request {
+            Request::Start => self.start().map(|()| Response::Done),
+            Request::Exec(request) => self.exec(&request, descriptors),
+            Request::Signal { signal, target } => self.signal(signal, target),
+            Request::Wait { pid } => self.wait_for(pid),
+            Request::Ps => self.processes(),
+            Request::Pause => {
+                self.init()?;
+                self.kernel.pause();
+                Ok(Response::Done)
+            }
+            Request::Resume => {
+                self.init()?;
+                self.kernel.resume();
+                Ok(Response::Done)
+            }
+            Request::State => Ok(Response::State { status: self.status().to_owned() }),
+            Request::Resize { .. } => fail!("there is no terminal"),
+        }
+    }
+}
+
+/// The exit code of a wait status.
+fn code(status: i32) -> u8 {
+    u8::try_from(exit_code(status)).unwrap_or(u8::MAX)
+}
+
+fn exec_failure(error: &ExecError) -> Failure {
+    Failure::with_code(error.to_string(), u8::try_from(error.exit_code()).unwrap_or(1))
+}
+
+fn program(instructions: Vec<Instruction>) -> Result<Program> {
+    let convert = |one: Instruction| SockFilter { code: one.code, jt: one.jt, jf: one.jf, k: one.k };
+    Program::new(instructions.into_iter().map(convert).collect()).context(|| "the compiled seccomp profile is wrong")
+}
+
+fn capability_sets(plan: CapabilityPlan) -> CapabilitySets {
+    CapabilitySets {
+        bounding: CapSet::from_bits(plan.bounding),
+        effective: CapSet::from_bits(plan.effective),
+        inheritable: CapSet::from_bits(plan.inheritable),
+        permitted: CapSet::from_bits(plan.permitted),
+        ambient: CapSet::from_bits(plan.ambient),
+    }
+}
+
+fn process_spec(plan: &ProcessPlan, seccomp: Option<&Program>) -> ProcessSpec {
+    let limit = |limit: &crate::oci::process::Limit| (limit.resource, Rlimit { cur: limit.soft, max: limit.hard });
+    ProcessSpec {
+        args: plan.args.clone(),
+        env: plan.env.clone(),
+        cwd: plan.cwd.clone(),
+        uid: plan.uid,
+        gid: plan.gid,
+        groups: plan.groups.clone(),
+        umask: plan.umask.unwrap_or(0o022),
+        capabilities: capability_sets(plan.capabilities),
+        no_new_privs: plan.no_new_privileges,
+        rlimits: plan.limits.iter().map(limit).collect(),
+        seccomp: seccomp.into_iter().cloned().collect(),
+        oom_score_adj: plan.oom_score_adj.unwrap_or(0),
+        ..ProcessSpec::default()
+    }
+}
+
+/// Makes files of the host's descriptors.
+fn import(
+    descriptors: Descriptors,
+    poller: &Arc<dyn HostPoll>,
+    process: &ProcessPlan,
+) -> Result<Vec<(i32, Arc<OpenFile>)>> {
+    let (numbers, fds): (Vec<i32>, Vec<OwnedFd>) = descriptors.into_iter().unzip();
+    let cred = Cred { uid: process.uid, gid: process.gid, ..Cred::default() };
+    let files = stdio::import(fds, poller, &cred).context(|| "cannot pass on the standard descriptors")?;
+    Ok(numbers.into_iter().zip(files).collect())
+}
