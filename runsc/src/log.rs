@@ -113,7 +113,8 @@ pub(crate) fn trace_sink() -> std::io::Result<File> {
 
 /// Descriptors that must stay open in the processes of a sandbox.
 pub(crate) fn descriptors() -> Vec<RawFd> {
-    let files = SINK.get().map(|sink| [sink.file.as_ref(), sink.debug.as_ref(), sink.trace.as_ref()]);
+    let files =
+        SINK.get().map(|sink| [sink.file.as_ref(), sink.debug.as_ref(), sink.trace.as_ref()]);
     files.into_iter().flatten().flatten().map(File::as_raw_fd).collect()
 }
 

@@ -4,6 +4,9 @@
 use std::io;
 use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
 
+use std::sync::atomic::{AtomicI32, Ordering};
+
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use rustix::process::Pid;
 
 /// `clone(2)` as a fork: the child runs on with a copy of everything and `None`.
@@ -85,6 +88,46 @@ pub(crate) fn set_controlling_terminal(fd: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: the argument of TIOCSCTTY is a number, no pointer.
     let result = unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCSCTTY, 0) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Where [`refused`] reports.
+static REPORT: AtomicI32 = AtomicI32::new(-1);
+
+/// From now on a host call that the seccomp filter traps is reported to `fd`, as a line of the status pipe, and ends
+/// the process. `fd` has to stay open.
+///
+/// # Errors
+/// Those of `sigaction(2)`.
+pub(crate) fn report_refused_calls(fd: BorrowedFd<'_>) -> nix::Result<()> {
+    REPORT.store(fd.as_raw_fd(), Ordering::Relaxed);
+    let handler = SigHandler::SigAction(refused);
+    let action = SigAction::new(handler, SaFlags::SA_SIGINFO, SigSet::empty());
+    // SAFETY: `refused` only makes async-signal-safe calls (write, _exit) and touches no memory but its own stack,
+    // an atomic and its arguments; it does not return.
+    unsafe { sigaction(Signal::SIGSYS, &action) }.map(drop)
+}
+
+extern "C" fn refused(_signal: i32, _info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    // SAFETY: 1. The kernel passes a valid `ucontext_t` to a handler with SA_SIGINFO, alive until it returns.
+    // 2. It is only read.
+    let number =
+        unsafe { (*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs[libc::REG_RAX as usize] };
+    let mut line = *b"{\"failed\":{\"message\":\"internal error of the sandbox's kernel: host call     0 is not on its list\",\"code\":1}}\n";
+    let digits = line.windows(6).position(|window| window == b"     0").unwrap_or(0);
+    let mut rest = number.unsigned_abs();
+    for at in (digits..digits + 6).rev() {
+        if let Some(byte) = line.get_mut(at) {
+            *byte = b'0' + (rest % 10) as u8;
+        }
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    let fd = REPORT.load(Ordering::Relaxed);
+    // SAFETY: `line` is a live buffer of this length; the descriptor is a number that the kernel checks.
+    unsafe { libc::write(fd, line.as_ptr().cast(), line.len()) };
+    exit_now(1)
 }
 
 /// Ends the process without running destructors or handlers: for children that share descriptors and state with

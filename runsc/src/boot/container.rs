@@ -63,7 +63,11 @@ pub(crate) type Descriptors = Vec<(i32, OwnedFd)>;
 
 impl Container {
     /// A container whose first process does not run yet.
-    pub(crate) fn new(parts: Parts, process: &ProcessPlan, descriptors: Descriptors) -> Result<Arc<Self>> {
+    pub(crate) fn new(
+        parts: Parts,
+        process: &ProcessPlan,
+        descriptors: Descriptors,
+    ) -> Result<Arc<Self>> {
         let seccomp = parts.seccomp.map(program).transpose()?;
         let mut spec = process_spec(process, seccomp.as_ref());
         spec.immune = parts.immune;
@@ -150,7 +154,9 @@ impl Container {
         for (kind, fd) in request.descriptors.iter().zip(descriptors) {
             match kind {
                 Descriptor::Number(number) => files.push((*number, fd)),
-                Descriptor::Stream | Descriptor::Terminal => return fail!("terminals are not supported yet"),
+                Descriptor::Stream | Descriptor::Terminal => {
+                    return fail!("terminals are not supported yet");
+                }
             }
         }
         let mut spec = process_spec(&plan, self.seccomp.as_ref());
@@ -189,13 +195,17 @@ impl Container {
         }
         let processes = self.kernel.processes(Some(init));
         let found = processes.iter().find(|process| i32::try_from(process.pid) == Ok(pid));
-        found.map(|process| process.id).ok_or_else(|| Failure::new(format!("there is no process {pid}")))
+        found
+            .map(|process| process.id)
+            .ok_or_else(|| Failure::new(format!("there is no process {pid}")))
     }
 
     fn wait_for(&self, pid: Option<i32>) -> Result<Response> {
         let Some(pid) = pid else { return Ok(Response::Exited { code: self.wait()? }) };
         let id = self.programs.lock().get(&pid).copied();
-        let Some(id) = id else { return fail!("process {pid} was not started by exec: nobody outside waits for it") };
+        let Some(id) = id else {
+            return fail!("process {pid} was not started by exec: nobody outside waits for it");
+        };
         let status = self.kernel.wait_exit(id);
         Ok(Response::Exited { code: code(status) })
     }
@@ -246,8 +256,10 @@ fn exec_failure(error: &ExecError) -> Failure {
 }
 
 fn program(instructions: Vec<Instruction>) -> Result<Program> {
-    let convert = |one: Instruction| SockFilter { code: one.code, jt: one.jt, jf: one.jf, k: one.k };
-    Program::new(instructions.into_iter().map(convert).collect()).context(|| "the compiled seccomp profile is wrong")
+    let convert =
+        |one: Instruction| SockFilter { code: one.code, jt: one.jt, jf: one.jf, k: one.k };
+    Program::new(instructions.into_iter().map(convert).collect())
+        .context(|| "the compiled seccomp profile is wrong")
 }
 
 fn capability_sets(plan: CapabilityPlan) -> CapabilitySets {
@@ -261,7 +273,9 @@ fn capability_sets(plan: CapabilityPlan) -> CapabilitySets {
 }
 
 fn process_spec(plan: &ProcessPlan, seccomp: Option<&Program>) -> ProcessSpec {
-    let limit = |limit: &crate::oci::process::Limit| (limit.resource, Rlimit { cur: limit.soft, max: limit.hard });
+    let limit = |limit: &crate::oci::process::Limit| {
+        (limit.resource, Rlimit { cur: limit.soft, max: limit.hard })
+    };
     ProcessSpec {
         args: plan.args.clone(),
         env: plan.env.clone(),
@@ -287,6 +301,7 @@ fn import(
 ) -> Result<Vec<(i32, Arc<OpenFile>)>> {
     let (numbers, fds): (Vec<i32>, Vec<OwnedFd>) = descriptors.into_iter().unzip();
     let cred = Cred { uid: process.uid, gid: process.gid, ..Cred::default() };
-    let files = stdio::import(fds, poller, &cred).context(|| "cannot pass on the standard descriptors")?;
+    let files =
+        stdio::import(fds, poller, &cred).context(|| "cannot pass on the standard descriptors")?;
     Ok(numbers.into_iter().zip(files).collect())
 }

@@ -9,13 +9,19 @@ mod program;
 mod server;
 
 use std::io::{Read as _, Write as _};
-use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd, RawFd};
+use std::sync::Arc;
 
+use chitin_platform_systrap::{Systrap, SystrapConfig};
+use chitin_task::boot::BootConfig;
+use chitin_task::syscalls::strace::Strace;
+use chitin_vfs::env::VfsEnv;
+
+use self::container::{Container, Parts};
+use self::poller::Poller;
 use crate::confine::{self, root::EmptyRoot};
 use crate::error::{Context as _, Failure, Result};
 use crate::raw;
-use self::container::{Container, Parts};
-use self::poller::Poller;
 use crate::sandbox::launch::Mode;
 use crate::sandbox::options::Options;
 use crate::sandbox::sources::{Sources, Tree};
@@ -35,13 +41,31 @@ pub(crate) struct Birth {
     pub(crate) keep: Vec<RawFd>,
 }
 
+/// What is left when the doors are shut.
+struct Confined {
+    /// The container's trees.
+    trees: Vec<Tree>,
+    /// The directory of single files.
+    files: Option<OwnedFd>,
+    /// Runs guest code.
+    platform: Arc<Systrap>,
+    /// How many workers it was made for.
+    workers: usize,
+}
+
+/// More workers than this do not help one sandbox.
+const MOST_WORKERS: usize = 64;
+
 /// The sentry. Never returns to the code of the command that forked it.
 pub(crate) fn sentry(birth: Birth) -> ! {
     let Birth { plan, endowment, mode, sources, reporter, gate, keep } = birth;
     let reporter = Arc::new(reporter);
     report_panics(&reporter);
+    // Without it a refused call still ends the process, only without a name.
+    let _ = raw::report_refused_calls(reporter.as_fd());
     let exit_file = endowment.exit_file.as_ref().and_then(|file| file.try_clone().ok());
-    let result = prepare(&plan, mode, sources, gate, keep).and_then(|confined| run(plan, endowment, mode, confined, &reporter));
+    let result = prepare(&plan, mode, sources, gate, keep)
+        .and_then(|confined| run(plan, endowment, mode, confined, &reporter));
     let code = match result {
         Ok(code) => {
             if let Some(mut file) = exit_file {
@@ -63,7 +87,8 @@ pub(crate) fn sentry(birth: Birth) -> ! {
 fn report_panics(reporter: &Arc<Reporter>) {
     let reporter = Arc::clone(reporter);
     std::panic::set_hook(Box::new(move |info| {
-        let text = format!("internal error of the sandbox's kernel (please report it): {info}").replace('\n', " ");
+        let text = format!("internal error of the sandbox's kernel (please report it): {info}")
+            .replace('\n', " ");
         crate::log::record(crate::log::Level::Error, &text);
         let main = std::thread::current().name() == Some("main");
         if main {
@@ -74,7 +99,13 @@ fn report_panics(reporter: &Arc<Reporter>) {
 }
 
 /// Builds the container and looks after it until its first process has ended. Gives the exit code.
-fn run(plan: Plan, endowment: Endowment, mode: Mode, confined: Confined, reporter: &Reporter) -> Result<u8> {
+fn run(
+    plan: Plan,
+    endowment: Endowment,
+    mode: Mode,
+    confined: Confined,
+    reporter: &Reporter,
+) -> Result<u8> {
     let Confined { trees, files, platform, workers } = confined;
     let config = BootConfig { workers, strace: strace(plan.options)?, ..BootConfig::default() };
     let kernel = chitin_task::boot::boot(platform, config).context(|| "cannot start the kernel")?;
@@ -123,14 +154,14 @@ fn strace(options: Options) -> Result<Option<Strace>> {
     Ok(Some(Strace::new(Box::new(sink))))
 }
 
-/// Confines this process up to its filter. Gives the trees of the container, and the directory of single files.
+/// Confines this process up to its filter.
 fn prepare(
     plan: &Plan,
     mode: Mode,
     sources: Sources,
     mut gate: std::io::PipeReader,
     mut keep: Vec<RawFd>,
-) -> Result<(Vec<Tree>, Option<OwnedFd>)> {
+) -> Result<Confined> {
     if gate.read(&mut [0]).unwrap_or(0) == 0 {
         return Err(Failure::new("the command that started the sandbox is gone"));
     }
@@ -144,6 +175,7 @@ fn prepare(
     let null = confine::root::open_null()?;
     let mut root = EmptyRoot::new()?;
     let trees = sources.finish(&mut root)?;
+    root.attach_proc()?;
     let files = root.enter()?;
     replace_standard_descriptors(&null).context(|| "cannot replace the standard descriptors")?;
     keep.extend(0..3);
@@ -152,10 +184,16 @@ fn prepare(
     confine::descriptors::keep_only(keep).context(|| "cannot close descriptors")?;
     confine::descriptors::make_room(&std::io::stdin())
         .context(|| "cannot raise the limit on descriptors")?;
+    let workers =
+        std::thread::available_parallelism().map_or(1, core::num::NonZero::get).min(MOST_WORKERS);
+    let platform =
+        Systrap::new(SystrapConfig { workers }).context(|| "cannot start the platform systrap")?;
+    confine::root::hide_proc()?;
     confine::capabilities::reduce().context(|| "cannot drop capabilities")?;
     // Modes of files are the business of the kernel inside.
     rustix::process::umask(rustix::fs::Mode::empty());
-    Ok((trees, files))
+    confine::filter::install(chitin_platform_systrap::sentry_host_calls())?;
+    Ok(Confined { trees, files, platform, workers })
 }
 
 fn replace_standard_descriptors(null: &std::fs::File) -> rustix::io::Result<()> {

@@ -3,17 +3,20 @@
 //! Started when the first descriptor is watched: most programs never wait for one.
 //! Cost: one host call per watch, one per unwatch; an event costs the thread's wake.
 
+use std::collections::HashMap;
 use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
 use std::sync::{Arc, OnceLock, Weak};
 
 use chitin_abi::poll::PollEvents;
 use chitin_abi::{Errno, Result};
-use chitin_vfs::host_errno::from_host;
 use chitin_vfs::host_poll::HostPoll;
 use chitin_vfs::wait::WaitQueue;
 use parking_lot::Mutex;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
-use std::collections::HashMap;
+
+fn from_host(error: rustix::io::Errno) -> Errno {
+    Errno::from_raw(error.raw_os_error())
+}
 
 type Watched = Arc<Mutex<HashMap<RawFd, Weak<WaitQueue>>>>;
 
@@ -45,16 +48,20 @@ fn run(epoll: &OwnedFd, watched: &Watched) {
         match epoll::wait(epoll, rustix::buffer::spare_capacity(&mut events), None) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => {
-                crate::log::record(crate::log::Level::Error, &format!("cannot wait for descriptors: {error}"));
+                crate::log::record(
+                    crate::log::Level::Error,
+                    &format!("cannot wait for descriptors: {error}"),
+                );
                 return;
             }
         }
         for event in &events {
-            let fd = RawFd::try_from(event.data.u64()).unwrap_or(-1);
+            let (data, flags) = (event.data, event.flags);
+            let fd = RawFd::try_from(data.u64()).unwrap_or(-1);
             let queue = watched.lock().get(&fd).and_then(Weak::upgrade);
             if let Some(queue) = queue {
                 // The bits of poll and epoll are the same below 0x2000.
-                queue.notify(PollEvents::from_bits_truncate((event.flags.bits() & 0x1fff) as u16));
+                queue.notify(PollEvents::from_bits_truncate((flags.bits() & 0x1fff) as u16));
             }
         }
     }
@@ -66,7 +73,8 @@ impl HostPoll for Poller {
         let number = fd.as_raw_fd();
         self.watched.lock().insert(number, Arc::downgrade(queue));
         let data = EventData::new_u64(u64::try_from(number).unwrap_or_default());
-        let flags = EventFlags::IN | EventFlags::OUT | EventFlags::PRI | EventFlags::RDHUP | EventFlags::ET;
+        let flags =
+            EventFlags::IN | EventFlags::OUT | EventFlags::PRI | EventFlags::RDHUP | EventFlags::ET;
         let added = epoll::add(epoll, fd, data, flags);
         added.map_err(|error| {
             self.watched.lock().remove(&number);

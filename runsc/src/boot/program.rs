@@ -33,8 +33,15 @@ pub(crate) fn check(plan: &Plan, root: &Path, env: &VfsEnv) -> Result<()> {
     let walk = walk(base);
     let name = plan.args.first().map_or(&b""[..], Vec::as_slice);
     let failed = |errno: Errno| {
-        let code = if matches!(errno, Errno::ENOENT | Errno::ENOTDIR) { NOT_FOUND } else { NOT_EXECUTABLE };
-        Failure::with_code(format!("{}: {}", String::from_utf8_lossy(name), errno.description()), code)
+        let code = if matches!(errno, Errno::ENOENT | Errno::ENOTDIR) {
+            NOT_FOUND
+        } else {
+            NOT_EXECUTABLE
+        };
+        Failure::with_code(
+            format!("{}: {}", String::from_utf8_lossy(name), errno.description()),
+            code,
+        )
     };
     if name.contains(&b'/') {
         return runnable(&walk, name).map_err(failed);

@@ -1,4 +1,5 @@
-//! The seccomp filter of the sentry: a list of host calls, with argument checks; anything else ends it (SIGSYS).
+//! The seccomp filter of the sentry: a list of host calls, with argument checks; anything else ends it, by a
+//! SIGSYS whose handler names the call to the command (and by force where that signal is blocked).
 //!
 //! Two programs. One answers `clone3` with ENOSYS, so that the C library uses `clone`, whose flags a filter can
 //! see. The other is the list: what a runtime of threads needs, what directfs needs (only relative to a descriptor,
@@ -175,6 +176,8 @@ const THREAD: u64 = (libc::CLONE_VM
 
 /// Installs the filter in this process, which has one thread.
 pub(crate) fn install(platform: Vec<(i64, Vec<SeccompRule>)>) -> Result<()> {
+    // Makes rustix read the auxiliary vector, which takes calls that are not on the list, and remember it.
+    let _ = rustix::param::page_size();
     let apply = |program: &BpfProgram| {
         seccompiler::apply_filter(program).context(|| "cannot install a seccomp filter")
     };
@@ -188,7 +191,7 @@ fn clone3_is_missing() -> Result<BpfProgram> {
 }
 
 fn list(platform: Vec<(i64, Vec<SeccompRule>)>) -> Result<BpfProgram> {
-    program(rules(platform)?, SeccompAction::KillProcess, SeccompAction::Allow)
+    program(rules(platform)?, SeccompAction::Trap, SeccompAction::Allow)
 }
 
 fn rules(platform: Vec<(i64, Vec<SeccompRule>)>) -> Result<Rules> {
