@@ -159,6 +159,14 @@ struct Pair {
     slave: Arc<SlaveFile>,
 }
 
+/// What is typed, the echo, and what a read then gives.
+type Typed = (&'static [u8], &'static [u8], Option<&'static [u8]>);
+type Change = fn(&mut Termios);
+/// What is set, typed, echoed and read.
+type Flagged = (&'static str, Change, &'static [u8], &'static [u8], &'static [u8]);
+/// `VMIN`, `VTIME`, what is typed, what a read gives, and whether it would be timed.
+type Timed = (u8, u8, &'static [u8], Result<&'static [u8]>, bool);
+
 fn pair() -> Pair {
     let host = Arc::new(Processes::default());
     let pty = Pty::new(0, Arc::clone(&host) as Arc<dyn TerminalHost>, None);
@@ -210,7 +218,7 @@ fn show(bytes: &[u8]) -> String {
 /// What is typed with the usual settings, the echo, and what a read of 100 bytes then gives.
 #[test]
 fn canonical_editing() {
-    let cases: [(&[u8], &[u8], Option<&[u8]>); 17] = [
+    let cases: [Typed; 17] = [
         (b"ls\n", b"ls\r\n", Some(b"ls\n")),
         (b"ls\r", b"ls\r\n", Some(b"ls\n")),
         (b"ls", b"ls", None),
@@ -244,8 +252,7 @@ fn canonical_editing() {
 /// Typed bytes with changed settings: echo, and all that can be read.
 #[test]
 fn input_flags() {
-    type Change = fn(&mut Termios);
-    let cases: [(&str, Change, &[u8], &[u8], &[u8]); 12] = [
+    let cases: [Flagged; 12] = [
         ("no echo", |t| t.c_lflag &= !ECHO, b"pw\x7fx\n", b"", b"px\n"),
         ("igncr", |t| t.c_iflag |= IGNCR, b"a\r\n", b"a\r\n", b"a\n"),
         ("inlcr", |t| t.c_iflag = INLCR, b"a\n\x04", b"a^M", b"a\r"),
@@ -335,7 +342,7 @@ fn input_that_nobody_reads_stops_the_master() {
 
 #[test]
 fn reads_without_lines() {
-    let cases: [(u8, u8, &[u8], Result<&[u8]>, bool); 7] = [
+    let cases: [Timed; 7] = [
         (1, 0, b"", Err(Errno::EAGAIN), false),
         (1, 0, b"a", Ok(b"a"), false),
         (3, 0, b"ab", Err(Errno::EAGAIN), false),

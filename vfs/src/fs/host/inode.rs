@@ -354,10 +354,10 @@ impl Inode for HostInode {
         if self.kind != S_IFLNK {
             return Err(Errno::EINVAL);
         }
-        if !self.fs.is_shared() {
-            if let Some(text) = self.link.lock().as_ref() {
-                return Ok(text.to_vec());
-            }
+        if !self.fs.is_shared()
+            && let Some(text) = self.link.lock().as_ref()
+        {
+            return Ok(text.to_vec());
         }
         let text = self
             .with_handle(|fd, name, _| rustix::fs::readlinkat(fd, name, Vec::new()))?

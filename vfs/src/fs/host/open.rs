@@ -48,7 +48,7 @@ fn open_once(
         match rustix::fs::openat2(dir, c".", PATH_DIR, Mode::empty(), resolve) {
             Ok(_) => return rustix::fs::openat2(dir, path, flags, mode, resolve),
             Err(rustix::io::Errno::NOSYS | rustix::io::Errno::PERM) => {
-                NO_OPENAT2.store(true, Ordering::Relaxed)
+                NO_OPENAT2.store(true, Ordering::Relaxed);
             }
             Err(error) => return Err(error),
         }
@@ -251,10 +251,10 @@ impl HostInode {
     }
 
     fn open_to_keep(&self) -> Option<Arc<CachedFd>> {
-        if self.kind == chitin_abi::fs::S_IFREG {
-            if let Ok(fd) = self.data_fd(Access::Read) {
-                return Some(fd);
-            }
+        if self.kind == chitin_abi::fs::S_IFREG
+            && let Ok(fd) = self.data_fd(Access::Read)
+        {
+            return Some(fd);
         }
         self.open_again(OFlags::PATH).ok().map(CachedFd::new)
     }

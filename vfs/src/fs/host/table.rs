@@ -51,10 +51,10 @@ impl Table {
         make: impl FnOnce() -> Arc<HostInode>,
     ) -> Arc<HostInode> {
         // The inode is made outside the lock, and one that loses the race is dropped outside it.
-        if let Some(inode) = self.get(id) {
-            if fits(&inode) {
-                return inode;
-            }
+        if let Some(inode) = self.get(id)
+            && fits(&inode)
+        {
+            return inode;
         }
         let fresh = make();
         let mut inodes = self.inodes.lock();

@@ -119,10 +119,10 @@ pub struct TextFile {
 
 impl TextFile {
     fn text(&self, generate: &Generate, offset: u64) -> Result<Arc<[u8]>> {
-        if offset != 0 {
-            if let Some(text) = self.text.lock().clone() {
-                return Ok(text);
-            }
+        if offset != 0
+            && let Some(text) = self.text.lock().clone()
+        {
+            return Ok(text);
         }
         let mut fresh = Vec::new();
         generate(&self.env, &mut fresh)?;
