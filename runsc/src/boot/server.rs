@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use rustix::net::sockopt::socket_peercred;
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 
 use crate::control::{Request, Response, receive, send};
 use crate::error::{Context as _, Failure, Result};
@@ -34,15 +34,14 @@ pub(crate) struct Peers {
 impl Peers {
     /// The maker is at the other end of this connection.
     pub(crate) fn of(control: &UnixStream) -> Result<Self> {
-        let cred = socket_peercred(control).context(|| "cannot find out who made the sandbox")?;
-        Ok(Self { maker: cred.uid.as_raw() })
+        let cred = getsockopt(control, PeerCredentials)
+            .context(|| "cannot find out who made the sandbox")?;
+        Ok(Self { maker: cred.uid() })
     }
 
     fn admit(self, stream: &UnixStream) -> bool {
-        socket_peercred(stream).is_ok_and(|cred| {
-            let uid = cred.uid.as_raw();
-            uid == self.maker || uid == 0
-        })
+        getsockopt(stream, PeerCredentials)
+            .is_ok_and(|cred| cred.uid() == self.maker || cred.uid() == 0)
     }
 }
 
