@@ -68,6 +68,8 @@ pub struct Kernel {
     pub vfs: Arc<VfsShared>,
     /// Numbers of shared anonymous memory.
     pub object_ids: Arc<AtomicU64>,
+    /// What was written below /proc/sys.
+    pub sysctls: crate::proc::sysctl::Store,
     /// Counters that /proc shows.
     pub counters: Counters,
     /// Monotonic time when it was made, nanoseconds.
@@ -152,7 +154,7 @@ pub struct KernelParts {
 impl Kernel {
     /// A kernel without processes.
     pub fn new(parts: KernelParts) -> Arc<Self> {
-        Arc::new(Self {
+        let kernel = Arc::new(Self {
             platform: parts.platform,
             scheduler: parts.scheduler,
             start_time: parts.clock.monotonic(),
@@ -170,9 +172,12 @@ impl Kernel {
             strace: parts.strace,
             frozen: Freezer::default(),
             object_ids: Arc::new(AtomicU64::new(1)),
+            sysctls: crate::proc::sysctl::Store::default(),
             counters: Counters::default(),
             next_object: AtomicU64::new(1),
-        })
+        });
+        crate::sys::register(&kernel);
+        kernel
     }
 
     /// A number that no other object of this sandbox has (shared mappings, timers).

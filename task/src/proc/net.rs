@@ -1,0 +1,85 @@
+//! `/proc/PID/net`: the network namespace of a process, as far as there is a network.
+
+use chitin_abi::fs::{DT_DIR, DT_REG};
+use chitin_vfs::fs::pseudo::{Node, TableDir, TableEntry};
+
+use super::process::Object;
+
+const DEV: &str = "Inter-|   Receive                                                |  Transmit\n \
+face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed\n    \
+lo:       0       0    0    0    0     0          0         0        0       0    0    0    0     0       0          0\n";
+const TCP: &str = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode                                                     \n";
+const TCP6: &str = "  sl  local_address                         remote_address                        st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n";
+const UDP: &str = "   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops             \n";
+const UDP6: &str = "  sl  local_address                         remote_address                        st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops\n";
+const ROUTE: &str = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT                                                       \n";
+const UNIX: &str = "Num       RefCount Protocol Flags    Type St Inode Path\n";
+const NETLINK: &str =
+    "sk               Eth Pid        Groups   Rmem     Wmem     Dump  Locks    Drops    Inode\n";
+const PACKET: &str = "sk               RefCnt Type Proto  Iface R Rmem   User   Inode\n";
+const ARP: &str =
+    "IP address       HW type     Flags       HW address            Mask     Device\n";
+const IF_INET6: &str = "00000000000000000000000000000001 01 80 10 80       lo\n";
+const SOCKSTAT: &str = "sockets: used 0\nTCP: inuse 0 orphan 0 tw 0 alloc 0 mem 0\nUDP: inuse 0 mem 0\nUDPLITE: inuse 0\nRAW: inuse 0\nFRAG: inuse 0 memory 0\n";
+const SOCKSTAT6: &str =
+    "TCP6: inuse 0\nUDP6: inuse 0\nUDPLITE6: inuse 0\nRAW6: inuse 0\nFRAG6: inuse 0 memory 0\n";
+const PROTOCOLS: &str = "protocol  size sockets  memory press maxhdr  slab module     cl co di ac io in de sh ss gs se re sp bi br ha uh gp em\nUNIX      1024      0      -1   NI       0   yes  kernel      n  n  n  n  n  n  n  n  n  n  n  n  n  n  n  n  n  n  n\n";
+const SNMP: &str = "Ip: Forwarding DefaultTTL InReceives InHdrErrors InAddrErrors ForwDatagrams InUnknownProtos InDiscards InDelivers OutRequests OutDiscards OutNoRoutes ReasmTimeout ReasmReqds ReasmOKs ReasmFails FragOKs FragFails FragCreates OutTransmits\nIp: 2 64 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0\nIcmp: InMsgs InErrors InCsumErrors InDestUnreachs InTimeExcds InParmProbs InSrcQuenchs InRedirects InEchos InEchoReps InTimestamps InTimestampReps InAddrMasks InAddrMaskReps OutMsgs OutErrors OutRateLimitGlobal OutRateLimitHost OutDestUnreachs OutTimeExcds OutParmProbs OutSrcQuenchs OutRedirects OutEchos OutEchoReps OutTimestamps OutTimestampReps OutAddrMasks OutAddrMaskReps\nIcmp: 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0\nTcp: RtoAlgorithm RtoMin RtoMax MaxConn ActiveOpens PassiveOpens AttemptFails EstabResets CurrEstab InSegs OutSegs RetransSegs InErrs OutRsts InCsumErrors\nTcp: 1 200 120000 -1 0 0 0 0 0 0 0 0 0 0 0\nUdp: InDatagrams NoPorts InErrors OutDatagrams RcvbufErrors SndbufErrors InCsumErrors IgnoredMulti MemErrors\nUdp: 0 0 0 0 0 0 0 0 0\n";
+const PTYPE: &str = "Type Device      Function\n";
+const RAW: &str = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops\n";
+const ROUTE6: &str = "00000000000000000000000000000001 80 00000000000000000000000000000000 00 00000000000000000000000000000000 00000000 00000002 00000000 80200001       lo\n";
+
+/// `unix`: the sockets of the process's network namespace.
+fn unix(object: &Object) -> Node {
+    let object = object.clone();
+    Node::text(0o444, move |out| {
+        object.task()?;
+        out.extend_from_slice(UNIX.as_bytes());
+        Ok(())
+    })
+}
+
+macro_rules! fixed {
+    ($($name:literal $text:expr;)*) => {
+        &[
+            $(TableEntry { name: $name, kind: DT_REG, make: |_| Node::fixed(0o444, $text) },)*
+            TableEntry { name: "unix", kind: DT_REG, make: unix },
+            TableEntry { name: "stat", kind: DT_DIR, make: |_| Node::dir(0o555, chitin_vfs::fs::pseudo::Dir::new()) },
+        ]
+    };
+}
+
+const ENTRIES: &[TableEntry<Object>] = fixed! {
+    "arp" ARP;
+    "dev" DEV;
+    "dev_mcast" "";
+    "fib_trie" "";
+    "icmp" RAW;
+    "if_inet6" IF_INET6;
+    "igmp" "Idx\tDevice    : Count Querier\tGroup    Users Timer\tReporter\n";
+    "ipv6_route" ROUTE6;
+    "netlink" NETLINK;
+    "netstat" "TcpExt: \nTcpExt: \nIpExt: \nIpExt: \n";
+    "packet" PACKET;
+    "protocols" PROTOCOLS;
+    "psched" "000003e8 00000040 000f4240 3b9aca00\n";
+    "ptype" PTYPE;
+    "raw" RAW;
+    "raw6" UDP6;
+    "route" ROUTE;
+    "snmp" SNMP;
+    "snmp6" "";
+    "sockstat" SOCKSTAT;
+    "sockstat6" SOCKSTAT6;
+    "softnet_stat" "00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000\n";
+    "tcp" TCP;
+    "tcp6" TCP6;
+    "udp" UDP;
+    "udp6" UDP6;
+    "wireless" "Inter-| sta-|   Quality        |   Discarded packets               | Missed | WE\n face | tus | link level noise |  nwid  crypt   frag  retry   misc | beacon | 22\n";
+};
+
+/// `net`.
+pub fn of_process(object: &Object) -> Node {
+    Node::dir(0o555, TableDir::new(object.clone(), ENTRIES))
+}
