@@ -19,6 +19,7 @@ use crate::layout::{order, reply};
 use crate::order::{self as list, Copy};
 use crate::process::{Goal, Order, Process, next_number, write_ops};
 use crate::shared::Shared;
+use crate::space::Space;
 use crate::ticket::Ticket;
 
 /// What a copy gets.
@@ -28,7 +29,7 @@ pub struct Kit {
     number: u32,
     /// The sentry's end.
     socket: OwnedFd,
-    ticket: Arc<Ticket<Arc<Process>>>,
+    ticket: Arc<Ticket<Space>>,
 }
 
 /// What `conclude` found.
@@ -78,7 +79,7 @@ pub fn fill(shared: &Shared, place: u32, number: u32, ops: &[list::Op]) {
 }
 
 /// Orders a copy.
-pub fn submit(parent: &Arc<Process>) -> Result<Arc<Ticket<Arc<Process>>>> {
+pub fn submit(parent: &Arc<Process>) -> Result<Arc<Ticket<Space>>> {
     let shared = &parent.shared;
     let (ours, theirs) = socket_pair().map_err(|_| Errno::ENOMEM)?;
     let (order, reply, number) = new_pages(shared)?;
@@ -113,7 +114,7 @@ pub fn conclude(shared: &Arc<Shared>, kit: Kit, failed: Option<Errno>) -> Conclu
                 process.set_ended((0, 0));
                 process.bury();
             }
-            Conclusion::Done(kit.ticket.complete(Ok(process)))
+            Conclusion::Done(kit.ticket.complete(Ok(Space::new(process))))
         }
         Err(_) => Conclusion::Done(abandon(shared, kit, Errno::EAGAIN)),
     }

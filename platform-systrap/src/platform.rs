@@ -1,9 +1,11 @@
 //! The platform itself: how it starts, and where new address spaces come from.
 
+use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::{Arc, Once};
 
+use chitin_abi::Result;
 use chitin_abi::auxv::{AT_HWCAP, AT_HWCAP2, AT_MINSIGSTKSZ};
 use chitin_mm::platform::{
     AddressSpace, Capabilities, Doorbell, Platform, PlatformFuture, VdsoRange,
@@ -19,9 +21,11 @@ use crate::raw::arena::Arena;
 use crate::raw::{host, text, zygote};
 use crate::reaper::Registry;
 use crate::shared::{Bell, Shared};
+use crate::space::{self, Space};
 use crate::table::{Numbers, PLACES, Table};
+use crate::ticket::Waiting;
 use crate::xstate::{self, Shape};
-use crate::{fork, order, space, vdso};
+use crate::{fork, order, vdso};
 
 /// `HWCAP2_FSGSBASE`.
 const FSGSBASE: u64 = 2;
@@ -42,7 +46,14 @@ pub struct Systrap {
     template: Arc<Process>,
     capabilities: Capabilities,
     reaper: Once,
+    /// Copies that nobody has asked for yet, made while nobody waits for them.
+    spares: Mutex<VecDeque<Spare>>,
 }
+
+type Spare = Result<Waiting<Space>>;
+
+/// How many copies of the template lie ready. Each holds some 70 KiB of the host's memory.
+const SPARES: usize = 2;
 
 impl Systrap {
     /// Makes the platform and the process that stubs are copied from. To be called while the sentry has one
@@ -73,6 +84,7 @@ impl Systrap {
             shape: Shape { features: 0, size: xstate::MINIMUM, mxcsr_mask: 0xffff },
             fsgsbase,
             descriptors,
+            cores: cores(workers),
             bells: (0..workers).map(|_| bell()).collect::<io::Result<_>>()?,
             running: Table::new(),
             ordering: Table::new(),
@@ -88,7 +100,13 @@ impl Systrap {
         let template = Process::new(Arc::clone(&shared), pid, order, reply, socket);
         shared.registry.add(&template);
         let capabilities = capabilities(&shared, &vdso);
-        Ok(Arc::new(Self { shared, template, capabilities, reaper: Once::new() }))
+        Ok(Arc::new(Self {
+            shared,
+            template,
+            capabilities,
+            reaper: Once::new(),
+            spares: Mutex::default(),
+        }))
     }
 
     /// The thread that reaps stubs is started late, so that the sentry can confine itself before.
@@ -107,6 +125,7 @@ impl Systrap {
 
 impl Drop for Systrap {
     fn drop(&mut self) {
+        self.spares.get_mut().clear();
         for process in self.shared.registry.all() {
             process.kill();
         }
@@ -114,6 +133,14 @@ impl Drop for Systrap {
             while self.shared.registry.reap_one(self.template.pid) {}
         }
     }
+}
+
+/// The cores that this process may use, if there are as many as workers.
+fn cores(workers: usize) -> Vec<usize> {
+    let Ok(set) = rustix::thread::sched_getaffinity(None) else { return Vec::new() };
+    let cores = (0..rustix::thread::CpuSet::MAX_CPU).filter(|core| set.is_set(*core));
+    let cores: Vec<usize> = cores.collect();
+    if cores.len() == workers { cores } else { Vec::new() }
 }
 
 fn bell() -> io::Result<Bell> {
@@ -248,7 +275,21 @@ impl Platform for Systrap {
 
     fn new_address_space(&self) -> PlatformFuture<'_, Arc<dyn AddressSpace>> {
         self.start_reaper();
-        space::copy(&self.template)
+        let mut spares = self.spares.lock();
+        // Copies are made in the order in which they are asked for: the one in front is there, or will be first.
+        let first = spares.pop_front().unwrap_or_else(|| space::copy(&self.template));
+        while spares.len() < SPARES {
+            spares.push_back(space::copy(&self.template));
+        }
+        drop(spares);
+        Box::pin(async move {
+            let space = match first?.await {
+                // Killed while it lay ready? Then another.
+                Ok(spare) if spare.is_dead() => space::copy(&self.template)?.await,
+                other => other,
+            };
+            Ok(Arc::new(space?) as Arc<dyn AddressSpace>)
+        })
     }
 
     fn doorbell(&self, worker: usize) -> Arc<dyn Doorbell> {

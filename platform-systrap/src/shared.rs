@@ -41,6 +41,8 @@ pub struct Shared {
     pub fsgsbase: bool,
     /// Numbers of a stub's descriptors.
     pub descriptors: Descriptors,
+    /// The core of each worker, where there is one worker per core that this process may use.
+    pub cores: Vec<usize>,
     /// Doorbells.
     pub bells: Vec<Bell>,
     /// Channels of running threads, and who is to be told.

@@ -27,6 +27,11 @@ impl Space {
     pub fn new(process: Arc<Process>) -> Self {
         Self { process }
     }
+
+    /// Whether its stub is gone.
+    pub fn is_dead(&self) -> bool {
+        self.process.is_dead()
+    }
 }
 
 impl Drop for Space {
@@ -36,13 +41,9 @@ impl Drop for Space {
 }
 
 /// A copy of a stub, when it is there.
-pub fn copy(process: &Arc<Process>) -> PlatformFuture<'static, Arc<dyn AddressSpace>> {
-    let ticket = fork::submit(process);
-    let process = Arc::clone(process);
-    Box::pin(async move {
-        let child = Waiting::new(process, ticket?).await?;
-        Ok(Arc::new(Space::new(child)) as Arc<dyn AddressSpace>)
-    })
+pub fn copy(process: &Arc<Process>) -> Result<Waiting<Space>> {
+    let ticket = fork::submit(process)?;
+    Ok(Waiting::new(Arc::clone(process), ticket))
 }
 
 impl AddressSpace for Space {
@@ -65,7 +66,8 @@ impl AddressSpace for Space {
     }
 
     fn fork(&self) -> PlatformFuture<'_, Arc<dyn AddressSpace>> {
-        copy(&self.process)
+        let copy = copy(&self.process);
+        Box::pin(async move { Ok(Arc::new(copy?.await?) as Arc<dyn AddressSpace>) })
     }
 
     fn spawn(&self, state: ThreadState) -> PlatformFuture<'_, Box<dyn GuestThread>> {

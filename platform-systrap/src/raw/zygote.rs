@@ -259,9 +259,18 @@ fn drop_rights() -> Result<(), u64> {
     check(14, call(libc::SYS_prctl, [libc::PR_SET_DUMPABLE as u64, 1, 0, 0, 0, 0]))?;
     call(libc::SYS_prctl, [libc::PR_SET_NAME as u64, c"stub".as_ptr() as u64, 0, 0, 0, 0]);
     limit(libc::RLIMIT_CORE as u64, Some(0));
-    limit(libc::RLIMIT_STACK as u64, None);
-    limit(libc::RLIMIT_DATA as u64, None);
-    limit(libc::RLIMIT_AS as u64, None);
+    // The guest's limits are the sentry's business.
+    let others = [
+        libc::RLIMIT_STACK,
+        libc::RLIMIT_DATA,
+        libc::RLIMIT_AS,
+        libc::RLIMIT_NPROC,
+        libc::RLIMIT_CPU,
+        libc::RLIMIT_MEMLOCK,
+    ];
+    for resource in others {
+        limit(resource as u64, None);
+    }
     Ok(())
 }
 

@@ -98,7 +98,15 @@ impl Pool {
     }
 }
 
+/// A thread inherits the core of the worker that started it, where it would be in that worker's way.
+fn leave_core() {
+    let mut all = rustix::thread::CpuSet::new();
+    (0..rustix::thread::CpuSet::MAX_CPU).for_each(|core| all.set(core));
+    let _ = rustix::thread::sched_setaffinity(None, &all);
+}
+
 fn serve(inner: &Inner) {
+    leave_core();
     let mut state = inner.state.lock();
     loop {
         if let Some(job) = state.jobs.pop_front() {
