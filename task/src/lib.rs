@@ -20,6 +20,7 @@ pub mod signal;
 pub mod sys;
 pub mod syscalls;
 pub mod task;
+pub mod terminal;
 pub mod time;
 
 pub use context::Ctx;

@@ -162,6 +162,7 @@ async fn launch(
             name: Vec::new(),
         });
     }
+    crate::terminal::start_session(task.group.terminal.lock().as_ref(), tgid);
     kernel.users.add(task.cred().ruid);
     kernel.counters.forks.fetch_add(1, Ordering::Relaxed);
     crate::run::start(task, thread, regs);

@@ -53,6 +53,7 @@ pub fn boot(platform: Arc<dyn Platform>, config: BootConfig) -> io::Result<Arc<K
         random: config.random,
         strace: config.strace,
     });
+    crate::terminal::install(&kernel);
     scheduler.start()?;
     Ok(kernel)
 }

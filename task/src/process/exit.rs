@@ -9,8 +9,7 @@ use std::sync::Arc;
 
 use chitin_abi::poll::PollEvents;
 use chitin_abi::signal::{
-    CLD_DUMPED, CLD_EXITED, CLD_KILLED, SA_NOCLDWAIT, SIG_IGN, SIGCHLD, SIGCONT, SIGHUP, SIGKILL,
-    SigInfo,
+    CLD_DUMPED, CLD_EXITED, CLD_KILLED, SA_NOCLDWAIT, SIG_IGN, SIGCHLD, SIGKILL, SigInfo,
 };
 use chitin_mm::platform::GuestThread;
 use chitin_vfs::fdtable::FdTable;
@@ -102,7 +101,8 @@ struct After {
     groups: Vec<u32>,
     /// Zombie children that new parents learn of.
     heirs: Vec<(Arc<super::ThreadGroup>, Option<Arc<Task>>, Arc<crate::namespace::Pid>, u32, i32)>,
-    hang_up: Vec<Arc<Task>>,
+    /// The session that has lost its leader.
+    hang_up: Option<u32>,
     outside: bool,
 }
 
@@ -132,14 +132,7 @@ fn remove_from_tree(tree: &mut Tree, task: &Arc<Task>, status: i32) -> After {
     let (parent, exit_signal, leader) =
         (entry.parent, entry.exit_signal, entry.session.global() == tgid);
     tree.set_stopped(tgid, false);
-    if leader && task.group.terminal.lock().is_some() {
-        // The terminal's foreground group learns that the session is over by the terminal itself.
-        after.hang_up = tree
-            .processes()
-            .filter(|(id, entry)| entry.session.global() == tgid && *id != tgid)
-            .filter_map(|(_, entry)| entry.member().cloned())
-            .collect();
-    }
+    after.hang_up = leader.then_some(tgid);
     settle_with_parent(tree, tgid, parent, exit_signal, &mut after);
     after
 }
@@ -292,8 +285,10 @@ impl After {
             task.group.exited.store(true, Ordering::SeqCst);
             self.tell_parent(task);
             task.group.exit_event.notify(PollEvents::POLLIN | PollEvents::POLLRDNORM);
-            for member in &self.hang_up {
-                let _ = member;
+            if let (Some(session), Some(terminal)) =
+                (self.hang_up, crate::terminal::controlling(task))
+            {
+                terminal.session_left(session, true);
             }
             if self.outside {
                 kernel.exits.record(task.tgid(), self.status);
@@ -389,11 +384,4 @@ fn members_of(task: &Arc<Task>, ns: &Arc<PidNamespace>) -> Vec<Arc<Task>> {
     drop(tree);
     drop(reaped);
     living
-}
-
-/// Hangs up a session whose terminal is gone: SIGHUP and SIGCONT to its leader.
-pub fn hang_up_leader(leader: &Arc<Task>) {
-    for signal in [SIGHUP, SIGCONT] {
-        let _ = send_to_group(leader, SigInfo::kernel(signal));
-    }
 }

@@ -14,7 +14,7 @@ use chitin_abi::{Errno, GuestAddr, Result};
 use chitin_vfs::attr::Attr;
 use chitin_vfs::cred::Cred;
 use chitin_vfs::env::{Caller, VfsEnv};
-use chitin_vfs::file::OpenFile;
+use chitin_vfs::file::{OpenFile, ProcessIds};
 use chitin_vfs::path::Path;
 use chitin_vfs::walk::{ResolveFlags, Walk};
 
@@ -110,6 +110,19 @@ impl Caller for Task {
 
     fn terminal(&self) -> Option<Arc<dyn core::any::Any + Send + Sync>> {
         self.group.terminal.lock().clone()
+    }
+
+    fn owner(&self) -> (u32, u32) {
+        let cred = self.cred().fs_cred();
+        (cred.uid, cred.gid)
+    }
+
+    fn process(&self) -> ProcessIds {
+        crate::terminal::process_ids(self)
+    }
+
+    fn acquire_terminal(&self, terminal: Arc<dyn core::any::Any + Send + Sync>) -> Result<()> {
+        crate::terminal::acquire(self, terminal)
     }
 }
 

@@ -18,10 +18,11 @@ use chitin_abi::uio::{
 };
 use chitin_abi::{Errno, GuestAddr, Result};
 use chitin_vfs::env::VfsEnv;
-use chitin_vfs::file::OpenFile;
+use chitin_vfs::file::{OpenFile, TerminalAccess};
 use chitin_vfs::io::{Sink, Source};
 
 use super::args::{BytesIn, BytesOut, Fd, Flags, Whence};
+use super::ioctl::IoctlCaller;
 use super::scatter::Scatter;
 use crate::context::Ctx;
 use crate::error::{SysError, SysResult};
@@ -48,6 +49,12 @@ async fn do_read(
     nowait: bool,
 ) -> SysResult {
     let env = cx.rw_env();
+    if file.file().is_job_controlled() {
+        crate::terminal::check(file, TerminalAccess::Read, &IoctlCaller::new(cx))?;
+        if !nowait && !file.nonblocking() && at.is_none() {
+            return Ok(crate::terminal::read(cx, file, &mut to, &env).await? as u64);
+        }
+    }
     let queue = file.file().wait_queue();
     let attempt = || file.read(&mut to, at, &env);
     let count = cx.blocking(queue, READABLE, nowait || file.nonblocking(), attempt).await?;
@@ -70,6 +77,9 @@ async fn do_write(
     mode: WriteMode,
 ) -> SysResult {
     let env = cx.rw_env();
+    if file.file().is_job_controlled() {
+        crate::terminal::check(file, TerminalAccess::Write, &IoctlCaller::new(cx))?;
+    }
     let queue = file.file().wait_queue();
     let nonblocking = mode.nowait || file.nonblocking();
     let whole = file.file().writes_whole();

@@ -11,7 +11,7 @@ use chitin_abi::process::{CAP_SYS_ADMIN, CAP_SYS_RAWIO};
 use chitin_abi::{Errno, GuestAddr, Result};
 use chitin_mm::GuestMemory;
 use chitin_vfs::cred::Cred;
-use chitin_vfs::file::{IoctlContext, OpenFile, ProcessIds};
+use chitin_vfs::file::{IoctlContext, OpenFile, ProcessIds, TerminalAccess};
 
 use super::args::{Fd, Flags};
 use crate::context::Ctx;
@@ -33,14 +33,7 @@ impl IoctlContext for IoctlCaller<'_> {
     }
 
     fn process(&self) -> ProcessIds {
-        let tree = self.cx.kernel().tree.lock();
-        let pid = self.cx.task.tgid();
-        tree.process(pid).map_or_else(ProcessIds::default, |entry| ProcessIds {
-            pid,
-            pgrp: entry.pgrp.global(),
-            session: entry.session.global(),
-            session_leader: entry.session.global() == pid,
-        })
+        crate::terminal::process_ids(self.cx.task)
     }
 
     fn set_controlling_terminal(
@@ -48,22 +41,11 @@ impl IoctlContext for IoctlCaller<'_> {
         terminal: Option<Arc<dyn Any + Send + Sync>>,
         _steal: bool,
     ) -> Result<()> {
-        let task = self.cx.task;
-        let Some(terminal) = terminal else {
-            let old = task.group.terminal.lock().take();
-            drop(old);
-            return Ok(());
-        };
-        if !self.process().session_leader {
-            return Err(Errno::EPERM);
-        }
-        let mut own = task.group.terminal.lock();
-        match &*own {
-            Some(known) if Arc::as_ptr(known).addr() != Arc::as_ptr(&terminal).addr() => {
-                Err(Errno::EPERM)
-            }
-            _ => {
-                *own = Some(terminal);
+        match terminal {
+            Some(terminal) => crate::terminal::acquire(self.cx.task, terminal),
+            None => {
+                let old = self.cx.task.group.terminal.lock().take();
+                drop(old);
                 Ok(())
             }
         }
@@ -71,6 +53,25 @@ impl IoctlContext for IoctlCaller<'_> {
 
     fn install_file(&self, file: Arc<OpenFile>, close_on_exec: bool) -> Result<u64> {
         self.cx.install_file(file, close_on_exec)
+    }
+
+    fn to_local_id(&self, id: u32) -> u32 {
+        crate::terminal::local_id(self.cx.task, id)
+    }
+
+    fn to_global_id(&self, id: u32) -> Option<u32> {
+        crate::terminal::global_id(self.cx.task, id)
+    }
+
+    fn ignores_signal(&self, signal: u32) -> bool {
+        crate::terminal::ignores_signal(self.cx.task, signal)
+    }
+}
+
+impl<'a> IoctlCaller<'a> {
+    /// The caller of this call.
+    pub fn new(cx: &'a Ctx<'a>) -> Self {
+        Self { cx, cred: cx.task.cred().fs_cred() }
     }
 }
 
@@ -112,7 +113,10 @@ pub fn ioctl(cx: &mut Ctx<'_>, fd: Fd, request: Flags, argp: GuestAddr) -> SysRe
 }
 
 fn of_file(cx: &Ctx<'_>, file: &OpenFile, request: u32, argp: GuestAddr) -> SysResult {
-    let caller = IoctlCaller { cx, cred: cx.task.cred().fs_cred() };
+    let caller = IoctlCaller::new(cx);
+    if file.file().is_job_controlled() {
+        crate::terminal::check(file, TerminalAccess::Ioctl(request), &caller)?;
+    }
     Ok(file.file().ioctl(request, argp, &caller)?)
 }
 
