@@ -54,8 +54,6 @@ pub struct Kernel {
     pub users: Users,
     /// Futex waiters.
     pub futexes: FutexTable,
-    /// Numbers of shared anonymous memory.
-    pub shared_objects: Arc<AtomicU64>,
     /// What was called and not supported, by system-call number.
     pub unsupported: Unsupported,
     /// How processes ended that only the outside waits for.
@@ -166,7 +164,6 @@ impl Kernel {
             user_ns: UserNamespace::initial(),
             users: Users::default(),
             futexes: FutexTable::default(),
-            shared_objects: Arc::default(),
             unsupported: Unsupported::default(),
             exits: Exits::default(),
             strace: parts.strace,

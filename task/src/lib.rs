@@ -7,6 +7,7 @@ pub mod cred;
 pub mod error;
 pub mod futex;
 pub mod interrupt;
+pub mod ipc;
 pub mod kernel;
 pub mod limits;
 pub mod loader;

@@ -117,7 +117,12 @@ impl<T: Object> IdTable<T> {
     /// All objects with their identifiers and keys.
     pub fn all(&self) -> Vec<(i32, i32, Arc<T>)> {
         let slots = self.slots.lock();
-        slots.entries.iter().flatten().map(|entry| (entry.id, entry.key, Arc::clone(&entry.object))).collect()
+        slots
+            .entries
+            .iter()
+            .flatten()
+            .map(|entry| (entry.id, entry.key, Arc::clone(&entry.object)))
+            .collect()
     }
 
     /// How many there are.
@@ -152,7 +157,8 @@ impl<T: Object> IdTable<T> {
     /// EIDRM if it is gone already.
     pub fn remove(&self, id: i32) -> Result<Arc<T>> {
         let mut slots = self.slots.lock();
-        let slot = slots.entries.iter_mut().find(|slot| slot.as_ref().is_some_and(|entry| entry.id == id));
+        let slot =
+            slots.entries.iter_mut().find(|slot| slot.as_ref().is_some_and(|entry| entry.id == id));
         let entry = slot.and_then(Option::take).ok_or(Errno::EIDRM)?;
         slots.count = slots.count.saturating_sub(1);
         // The next object at this index must have another identifier.

@@ -125,7 +125,12 @@ impl Names {
     ///
     /// # Errors
     /// ENOSPC for too many, EMFILE beyond the user's limit, EEXIST.
-    pub fn create(self: &Arc<Self>, name: &[u8], budget: &Arc<Budget>, new: &NewQueue) -> Result<Arc<Queue>> {
+    pub fn create(
+        self: &Arc<Self>,
+        name: &[u8],
+        budget: &Arc<Budget>,
+        new: &NewQueue,
+    ) -> Result<Arc<Queue>> {
         let mut queues = self.queues.lock();
         if queues.contains_key(name) {
             return Err(Errno::EEXIST);

@@ -89,11 +89,27 @@ pub fn get(
     flags: u32,
     caller: &Caller<'_>,
 ) -> Result<i32> {
-    table.get_or_create(key, flags, caller, |_| Ok(()), |_, id| {
-        let permission = caller.new_permission(flags);
-        let state = State { permission, limit: QUEUE_BYTES, change_time: caller.now, ..State::default() };
-        Ok(Arc::new(MsgQueue { id, state: Mutex::new(state), queue: Arc::default(), budget: Arc::clone(budget) }))
-    })
+    table.get_or_create(
+        key,
+        flags,
+        caller,
+        |_| Ok(()),
+        |_, id| {
+            let permission = caller.new_permission(flags);
+            let state = State {
+                permission,
+                limit: QUEUE_BYTES,
+                change_time: caller.now,
+                ..State::default()
+            };
+            Ok(Arc::new(MsgQueue {
+                id,
+                state: Mutex::new(state),
+                queue: Arc::default(),
+                budget: Arc::clone(budget),
+            }))
+        },
+    )
 }
 
 impl State {
@@ -105,10 +121,14 @@ impl State {
         }
         match wanted.kind {
             0 => (!self.messages.is_empty()).then_some(0),
-            1.. if wanted.flags & MSG_EXCEPT != 0 => {
-                messages.enumerate().find(|(_, message)| message.kind != wanted.kind).map(|(index, _)| index)
-            }
-            1.. => messages.enumerate().find(|(_, message)| message.kind == wanted.kind).map(|(index, _)| index),
+            1.. if wanted.flags & MSG_EXCEPT != 0 => messages
+                .enumerate()
+                .find(|(_, message)| message.kind != wanted.kind)
+                .map(|(index, _)| index),
+            1.. => messages
+                .enumerate()
+                .find(|(_, message)| message.kind == wanted.kind)
+                .map(|(index, _)| index),
             _ => {
                 let most = wanted.kind.checked_neg().unwrap_or(i64::MAX);
                 let fitting = messages.enumerate().filter(|(_, message)| message.kind <= most);

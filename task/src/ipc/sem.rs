@@ -1,7 +1,7 @@
 //! System V semaphores.
 
-use std::collections::{BTreeMap, HashMap};
 use core::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use chitin_abi::ipc::{IPC_NOWAIT, SEM_UNDO, SEMAEM, SEMVMX, Sembuf, SemidDs};
@@ -87,7 +87,8 @@ pub fn get(
     flags: u32,
     caller: &Caller<'_>,
 ) -> Result<i32> {
-    let size = u32::try_from(size).ok().filter(|size| *size <= SET_SIZE_MAX).ok_or(Errno::EINVAL)? as usize;
+    let size = u32::try_from(size).ok().filter(|size| *size <= SET_SIZE_MAX).ok_or(Errno::EINVAL)?
+        as usize;
     let check = |set: &SemSet| if size > set.size { Err(Errno::EINVAL) } else { Ok(()) };
     table.get_or_create(key, flags, caller, check, |_, id| {
         if size == 0 {
@@ -107,7 +108,13 @@ pub fn get(
             change_time: caller.now,
             removed: false,
         };
-        Ok(Arc::new(SemSet { id, size, state: Mutex::new(state), queue: Arc::default(), total: Arc::clone(total) }))
+        Ok(Arc::new(SemSet {
+            id,
+            size,
+            state: Mutex::new(state),
+            queue: Arc::default(),
+            total: Arc::clone(total),
+        }))
     })
 }
 
@@ -138,7 +145,8 @@ impl SemSet {
             if state.removed {
                 return Err(Errno::EIDRM);
             }
-            let mut values: Vec<i32> = state.values.iter().map(|semaphore| semaphore.value).collect();
+            let mut values: Vec<i32> =
+                state.values.iter().map(|semaphore| semaphore.value).collect();
             let mut undo = state.undo.get(&caller.tgid).cloned();
             for operation in operations {
                 let index = usize::from(operation.sem_num);
@@ -228,9 +236,10 @@ impl SemSet {
     pub fn sleepers(&self, index: i32, zero: bool) -> Result<u64> {
         self.semaphore(index)?;
         let state = self.state.lock();
-        let count = state.sleepers.iter().filter(|(_, semaphore, for_zero)| {
-            i32::from(*semaphore) == index && *for_zero == zero
-        });
+        let count = state
+            .sleepers
+            .iter()
+            .filter(|(_, semaphore, for_zero)| i32::from(*semaphore) == index && *for_zero == zero);
         Ok(count.count() as u64)
     }
 
@@ -320,7 +329,8 @@ impl SemSet {
             let Some(undo) = state.undo.remove(&tgid) else { return };
             for (index, adjustment) in undo {
                 if let Some(semaphore) = state.values.get_mut(usize::from(index)) {
-                    semaphore.value = semaphore.value.saturating_add(adjustment).clamp(0, VALUE_MAX);
+                    semaphore.value =
+                        semaphore.value.saturating_add(adjustment).clamp(0, VALUE_MAX);
                 }
             }
         }

@@ -78,7 +78,8 @@ pub fn get(
             return Err(Errno::ENOMEM);
         }
         let permission = caller.new_permission(flags);
-        let state = State { permission, change_time: caller.now, creator: caller.pid, ..State::default() };
+        let state =
+            State { permission, change_time: caller.now, creator: caller.pid, ..State::default() };
         Ok(Arc::new(Segment {
             id,
             key,

@@ -13,6 +13,8 @@ use std::sync::Arc;
 
 use chitin_vfs::namespace::MountNamespace;
 
+pub use crate::ipc::IpcNamespace;
+
 pub use self::pid::{Pid, PidNamespace};
 pub use self::user::UserNamespace;
 pub use self::uts::UtsNamespace;
@@ -61,10 +63,6 @@ macro_rules! plain_namespace {
     };
 }
 
-plain_namespace! {
-    /// System V IPC and POSIX message queues of a group of tasks.
-    IpcNamespace
-}
 plain_namespace! {
     /// Network devices, ports and abstract socket names of a group of tasks.
     NetNamespace

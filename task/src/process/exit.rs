@@ -38,6 +38,7 @@ pub async fn exit_task(task: &Arc<Task>, thread: Option<Box<dyn GuestThread>>, s
     task.seccomp_reset();
     kernel.users.remove(task.cred().ruid);
     if last_thread(task) {
+        crate::ipc::exit_process(task);
         end_children_of_ns(task).await;
     }
     let after = {

@@ -14,7 +14,9 @@ use chitin_abi::poll::PollEvents;
 use chitin_abi::{Errno, Result};
 use chitin_vfs::wait::WaitQueue;
 
-pub use self::mqueue::{mq_getsetattr, mq_notify, mq_open, mq_timedreceive, mq_timedsend, mq_unlink};
+pub use self::mqueue::{
+    mq_getsetattr, mq_notify, mq_open, mq_timedreceive, mq_timedsend, mq_unlink,
+};
 pub use self::msg::{msgctl, msgget, msgrcv, msgsnd};
 pub use self::sem::{semctl, semget, semop, semtimedop};
 pub use self::shm::{shmat, shmctl, shmdt, shmget};
@@ -61,7 +63,11 @@ async fn retry<T>(
 }
 
 /// Waits for a change, the deadline or a signal.
-async fn pause(cx: &Ctx<'_>, changed: impl Future<Output = ()>, patience: &Patience<'_>) -> SysResult<()> {
+async fn pause(
+    cx: &Ctx<'_>,
+    changed: impl Future<Output = ()>,
+    patience: &Patience<'_>,
+) -> SysResult<()> {
     let Some(deadline) = patience.deadline else {
         return cx.wait(patience.restart, changed).await;
     };

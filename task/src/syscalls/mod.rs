@@ -16,6 +16,7 @@ pub mod futex;
 pub mod inotify;
 pub mod io;
 pub mod ioctl;
+pub mod ipc;
 pub mod listing;
 pub mod locks;
 pub mod memory;

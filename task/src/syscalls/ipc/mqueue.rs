@@ -15,8 +15,8 @@ use super::{Patience, retry, world};
 use crate::context::Ctx;
 use crate::error::{Restart, SysResult};
 use crate::ipc::mqueue::{
-    ACCESS_READ, ACCESS_WRITE, HARD_MESSAGES_MAX, HARD_SIZE_MAX, MESSAGES_MAX, MqFile, NewQueue, Notice, Queue,
-    SIZE_MAX,
+    ACCESS_READ, ACCESS_WRITE, HARD_MESSAGES_MAX, HARD_SIZE_MAX, MESSAGES_MAX, MqFile, NewQueue,
+    Notice, Queue, SIZE_MAX,
 };
 use crate::syscalls::args::{BytesIn, BytesOut, Fd, Mode, OpenMode, PathPtr, Time};
 
@@ -29,7 +29,11 @@ fn read_name(cx: &Ctx<'_>, name: PathPtr) -> Result<Vec<u8>> {
     if name.len() > 255 {
         return Err(Errno::ENAMETOOLONG);
     }
-    if name.contains(&b'/') || name == b"." || name == b".." { Err(Errno::EACCES) } else { Ok(name) }
+    if name.contains(&b'/') || name == b"." || name == b".." {
+        Err(Errno::EACCES)
+    } else {
+        Ok(name)
+    }
 }
 
 /// Most messages and bytes of a new queue.
@@ -48,7 +52,13 @@ fn check_attr(cx: &Ctx<'_>, attr: Option<MqAttr>) -> Result<(usize, usize)> {
 ///
 /// # Errors
 /// EACCES, EEXIST, EINVAL, EMFILE, ENAMETOOLONG, ENOENT, ENOSPC, EFAULT.
-pub fn mq_open(cx: &mut Ctx<'_>, name: PathPtr, oflag: OpenMode, mode: Mode, attr: GuestAddr) -> SysResult {
+pub fn mq_open(
+    cx: &mut Ctx<'_>,
+    name: PathPtr,
+    oflag: OpenMode,
+    mode: Mode,
+    attr: GuestAddr,
+) -> SysResult {
     let attr: Option<MqAttr> = if attr.is_null() { None } else { Some(cx.read(attr)?) };
     let name = read_name(cx, name)?;
     let flags = OpenFlags::from_bits_retain(oflag.0);
@@ -249,7 +259,12 @@ pub fn mq_notify(cx: &mut Ctx<'_>, mqdes: Fd, sevp: GuestAddr) -> SysResult {
 ///
 /// # Errors
 /// EBADF, EINVAL, EFAULT.
-pub fn mq_getsetattr(cx: &mut Ctx<'_>, mqdes: Fd, newattr: GuestAddr, oldattr: GuestAddr) -> SysResult {
+pub fn mq_getsetattr(
+    cx: &mut Ctx<'_>,
+    mqdes: Fd,
+    newattr: GuestAddr,
+    oldattr: GuestAddr,
+) -> SysResult {
     let new: Option<MqAttr> = if newattr.is_null() { None } else { Some(cx.read(newattr)?) };
     let nonblock = i64::from(OpenFlags::O_NONBLOCK.bits());
     if new.is_some_and(|new| new.mq_flags & !nonblock != 0) {

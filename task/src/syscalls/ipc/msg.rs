@@ -1,8 +1,9 @@
 //! `msgget(2)`, `msgsnd(2)`, `msgrcv(2)`, `msgctl(2)`.
 
 use chitin_abi::ipc::{
-    IPC_INFO, IPC_NOWAIT, IPC_RMID, IPC_SET, IPC_STAT, MSG_COPY, MSG_EXCEPT, MSG_INFO, MSG_STAT, MSG_STAT_ANY,
-    MSGMAP, MSGMAX, MSGMNB, MSGMNI, MSGPOOL, MSGSEG, MSGSSZ, MSGTQL, Msginfo, MsqidDs,
+    IPC_INFO, IPC_NOWAIT, IPC_RMID, IPC_SET, IPC_STAT, MSG_COPY, MSG_EXCEPT, MSG_INFO, MSG_STAT,
+    MSG_STAT_ANY, MSGMAP, MSGMAX, MSGMNB, MSGMNI, MSGPOOL, MSGSEG, MSGSSZ, MSGTQL, Msginfo,
+    MsqidDs,
 };
 use chitin_abi::poll::PollEvents;
 use chitin_abi::{Errno, GuestAddr};
@@ -136,7 +137,8 @@ pub fn msgctl(cx: &mut Ctx<'_>, msqid: i32, op: i32, buf: GuestAddr) -> SysResul
             if op == MSG_INFO {
                 let queues = ns.msg.all();
                 let loads = queues.iter().map(|(_, _, queue)| queue.load());
-                let (messages, bytes) = loads.fold((0, 0), |sum, load| (sum.0 + load.0, sum.1 + load.1));
+                let (messages, bytes) =
+                    loads.fold((0, 0), |sum, load| (sum.0 + load.0, sum.1 + load.1));
                 info.msgpool = queues.len() as i32;
                 info.msgmap = messages as i32;
                 info.msgtql = bytes as i32;
@@ -145,7 +147,8 @@ pub fn msgctl(cx: &mut Ctx<'_>, msqid: i32, op: i32, buf: GuestAddr) -> SysResul
             Ok(ns.msg.highest())
         }
         IPC_STAT | MSG_STAT | MSG_STAT_ANY => {
-            let (id, queue) = if op == IPC_STAT { (msqid, ns.msg.find(msqid)?) } else { ns.msg.at(msqid)? };
+            let (id, queue) =
+                if op == IPC_STAT { (msqid, ns.msg.find(msqid)?) } else { ns.msg.at(msqid)? };
             if op != MSG_STAT_ANY {
                 who.check(&queue.permission(), READ)?;
             }

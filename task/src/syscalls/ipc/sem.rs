@@ -1,9 +1,9 @@
 //! `semget(2)`, `semop(2)`, `semtimedop(2)`, `semctl(2)`.
 
 use chitin_abi::ipc::{
-    GETALL, GETNCNT, GETPID, GETVAL, GETZCNT, IPC_INFO, IPC_RMID, IPC_SET, IPC_STAT, SEM_INFO, SEM_STAT,
-    SEM_STAT_ANY, SEMAEM, SEMMAP, SEMMNI, SEMMNS, SEMMNU, SEMMSL, SEMOPM, SEMUME, SEMUSZ, SEMVMX, SETALL, SETVAL,
-    Sembuf, SemidDs, Seminfo,
+    GETALL, GETNCNT, GETPID, GETVAL, GETZCNT, IPC_INFO, IPC_RMID, IPC_SET, IPC_STAT, SEM_INFO,
+    SEM_STAT, SEM_STAT_ANY, SEMAEM, SEMMAP, SEMMNI, SEMMNS, SEMMNU, SEMMSL, SEMOPM, SEMUME, SEMUSZ,
+    SEMVMX, SETALL, SETVAL, Sembuf, SemidDs, Seminfo,
 };
 use chitin_abi::poll::PollEvents;
 use chitin_abi::time::Timespec;
@@ -144,7 +144,8 @@ pub fn semctl(cx: &mut Ctx<'_>, semid: i32, semnum: i32, op: i32, arg: GuestAddr
             cx.write(arg, &set.stat(&who, ns.sem.key_of(id)))?;
             return Ok(u64::from(id.unsigned_abs()));
         }
-        IPC_STAT | GETALL | GETVAL | GETPID | GETNCNT | GETZCNT | SETALL | SETVAL | IPC_SET | IPC_RMID => {}
+        IPC_STAT | GETALL | GETVAL | GETPID | GETNCNT | GETZCNT | SETALL | SETVAL | IPC_SET
+        | IPC_RMID => {}
         _ => return Err(Errno::EINVAL.into()),
     }
     if op == SETVAL && !(0..=SEMVMX as i32).contains(&(arg.0 as i32)) {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use chitin_abi::ipc::{
-    IPC_INFO, IPC_RMID, IPC_SET, IPC_STAT, SHM_EXEC, SHM_INFO, SHM_LOCK, SHM_RDONLY, SHM_REMAP, SHM_RND,
-    SHM_STAT, SHM_STAT_ANY, SHM_UNLOCK, SHMMIN, ShmInfo, ShmidDs, Shminfo,
+    IPC_INFO, IPC_RMID, IPC_SET, IPC_STAT, SHM_EXEC, SHM_INFO, SHM_LOCK, SHM_RDONLY, SHM_REMAP,
+    SHM_RND, SHM_STAT, SHM_STAT_ANY, SHM_UNLOCK, SHMMIN, ShmInfo, ShmidDs, Shminfo,
 };
 use chitin_abi::mm::{MapFlags, ProtFlags};
 use chitin_abi::process::{CAP_IPC_LOCK, RLIMIT_MEMLOCK};
@@ -54,7 +54,8 @@ fn place(shmaddr: GuestAddr, flags: u32) -> Result<Place, Errno> {
             return Err(Errno::EINVAL);
         }
     }
-    let fixed = if flags & SHM_REMAP != 0 { MapFlags::MAP_FIXED } else { MapFlags::MAP_FIXED_NOREPLACE };
+    let fixed =
+        if flags & SHM_REMAP != 0 { MapFlags::MAP_FIXED } else { MapFlags::MAP_FIXED_NOREPLACE };
     Ok(Place { addr, flags: MapFlags::MAP_SHARED | fixed })
 }
 
@@ -98,7 +99,8 @@ pub async fn shmat(cx: &mut Ctx<'_>, shmid: i32, shmaddr: GuestAddr, shmflg: Fla
         space.set_limits(limits);
         space.map(request)
     });
-    let at = mapped.await.map_err(|errno| if errno == Errno::EEXIST { Errno::EINVAL } else { errno })?;
+    let at =
+        mapped.await.map_err(|errno| if errno == Errno::EEXIST { Errno::EINVAL } else { errno })?;
     segment.note_attach(&who);
     Ok(at)
 }
@@ -132,11 +134,15 @@ fn attached_at(cx: &Ctx<'_>, addr: u64) -> Option<(Arc<dyn MappedFile>, Vec<(u64
         {
             break;
         }
-        let Some(file) = vma.file.clone().filter(|_| vma.start.checked_sub(addr) == Some(vma.offset)) else {
+        let Some(file) =
+            vma.file.clone().filter(|_| vma.start.checked_sub(addr) == Some(vma.offset))
+        else {
             continue;
         };
         match &mut found {
-            Some((segment, pieces, _)) if segment.key() == file.key() => pieces.push((vma.start, vma.len())),
+            Some((segment, pieces, _)) if segment.key() == file.key() => {
+                pieces.push((vma.start, vma.len()))
+            }
             Some(_) => {}
             None => {
                 let Some(segment) = file.as_any().downcast_ref::<Segment>() else { continue };
@@ -173,13 +179,16 @@ pub fn shmctl(cx: &mut Ctx<'_>, shmid: i32, op: i32, buf: GuestAddr) -> SysResul
             Ok(ns.shm.highest())
         }
         SHM_INFO => {
-            let pages: u64 = ns.shm.all().iter().map(|(_, _, segment)| segment.mapped_size() / PAGE_SIZE).sum();
-            let info = ShmInfo { used_ids: ns.shm.count() as i32, shm_tot: pages, ..ShmInfo::default() };
+            let pages: u64 =
+                ns.shm.all().iter().map(|(_, _, segment)| segment.mapped_size() / PAGE_SIZE).sum();
+            let info =
+                ShmInfo { used_ids: ns.shm.count() as i32, shm_tot: pages, ..ShmInfo::default() };
             cx.write(buf, &info)?;
             Ok(ns.shm.highest())
         }
         IPC_STAT | SHM_STAT | SHM_STAT_ANY => {
-            let (id, segment) = if op == IPC_STAT { (shmid, ns.shm.find(shmid)?) } else { ns.shm.at(shmid)? };
+            let (id, segment) =
+                if op == IPC_STAT { (shmid, ns.shm.find(shmid)?) } else { ns.shm.at(shmid)? };
             if op != SHM_STAT_ANY {
                 who.check(&crate::ipc::ids::Object::permission(&*segment), READ)?;
             }
