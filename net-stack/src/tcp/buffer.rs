@@ -1,0 +1,133 @@
+//! Byte queues of shared chunks: a segment's data moves from one to the other without a copy.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use chitin_abi::Result;
+
+/// Chunks shorter than this are joined, so that many small segments do not cost a chunk each.
+const SMALL: usize = 1024;
+/// How far they are joined.
+const JOINED: usize = 8192;
+
+/// A queue of bytes.
+#[derive(Default)]
+pub(crate) struct Buffer {
+    chunks: VecDeque<Bytes>,
+    /// Small chunks that are being joined; behind all of `chunks`.
+    tail: Vec<u8>,
+    len: usize,
+}
+
+impl Buffer {
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    pub(crate) fn push(&mut self, bytes: Bytes) {
+        if bytes.is_empty() {
+            return;
+        }
+        self.len += bytes.len();
+        if bytes.len() < SMALL && self.tail.len() + bytes.len() <= JOINED {
+            self.tail.extend_from_slice(&bytes);
+            return;
+        }
+        self.freeze();
+        self.chunks.push_back(bytes);
+    }
+
+    fn freeze(&mut self) {
+        if !self.tail.is_empty() {
+            self.chunks.push_back(Bytes::from(core::mem::take(&mut self.tail)));
+        }
+    }
+
+    /// At most `most` bytes from `offset` on, as they lie together.
+    pub(crate) fn slice(&mut self, mut offset: usize, most: usize) -> Bytes {
+        self.freeze();
+        for chunk in &self.chunks {
+            if offset < chunk.len() {
+                return chunk.slice(offset..chunk.len().min(offset.saturating_add(most)));
+            }
+            offset -= chunk.len();
+        }
+        Bytes::new()
+    }
+
+    /// Drops the first bytes.
+    pub(crate) fn advance(&mut self, count: usize) {
+        self.freeze();
+        let mut left = count.min(self.len);
+        self.len -= left;
+        while left > 0 {
+            let Some(front) = self.chunks.front_mut() else { return };
+            if front.len() <= left {
+                left -= front.len();
+                self.chunks.pop_front();
+            } else {
+                *front = front.slice(left..);
+                left = 0;
+            }
+        }
+    }
+
+    /// Gives up to `most` bytes from `offset` on to `take`, which says how many it took.
+    ///
+    /// # Errors
+    /// What `take` says before it has taken anything.
+    pub(crate) fn read(
+        &mut self,
+        offset: usize,
+        most: usize,
+        take: &mut dyn FnMut(&[u8]) -> Result<usize>,
+    ) -> Result<usize> {
+        let mut done = 0;
+        while done < most {
+            let piece = self.slice(offset + done, most - done);
+            if piece.is_empty() {
+                break;
+            }
+            match take(&piece) {
+                Ok(count) => {
+                    done += count;
+                    if count < piece.len() {
+                        break;
+                    }
+                }
+                Err(errno) if done == 0 => return Err(errno),
+                Err(_) => break,
+            }
+        }
+        Ok(done)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_pieces_join_and_large_ones_stay() {
+        let mut buffer = Buffer::default();
+        buffer.push(Bytes::from_static(b"ab"));
+        buffer.push(Bytes::from_static(b"cd"));
+        buffer.push(Bytes::from(alloc::vec![7; 5000]));
+        buffer.push(Bytes::from_static(b"ef"));
+        assert_eq!((buffer.len(), buffer.slice(1, 10)), (5006, Bytes::from_static(b"bcd")));
+        let mut all = Vec::new();
+        let mut take = |bytes: &[u8]| {
+            all.extend_from_slice(bytes);
+            Ok(bytes.len())
+        };
+        assert_eq!(buffer.read(3, 9000, &mut take), Ok(5003));
+        assert_eq!((all[0], all[5002]), (b'd', b'f'));
+        buffer.advance(5005);
+        assert_eq!(buffer.slice(0, 10), Bytes::from_static(b"f"));
+    }
+}

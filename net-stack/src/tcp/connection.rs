@@ -1,0 +1,312 @@
+//! A synchronized connection: sequence variables, buffers and the states behind the handshake (RFC 9293 §3.10).
+//!
+//! The link is lossless and in order, so what is sent arrives: there are no retransmission or probe timers, and
+//! a segment that does not start at the next expected byte is old and only acknowledged.
+
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+
+use bytes::Bytes;
+
+use super::buffer::Buffer;
+use super::seq::Seq;
+use crate::wire::tcp::Repr;
+
+/// A segment with its data.
+pub(crate) type Segment = (Repr, Bytes);
+
+/// Which states a connection goes through once both sides know each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Established,
+    /// We have sent FIN.
+    FinWait1,
+    /// It is acknowledged; the peer has not sent its own.
+    FinWait2,
+    /// The peer has sent FIN.
+    CloseWait,
+    /// Both have, ours is not acknowledged.
+    Closing,
+    /// Both have, the peer first.
+    LastAck,
+}
+
+/// What a segment has made of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// It goes on.
+    Open,
+    /// The peer has reset it.
+    Reset,
+    /// It is over.
+    Closed,
+    /// It is over, and its addresses rest for a while.
+    TimeWait,
+    /// Data came for a connection that nobody reads any more: it is reset from here.
+    Abort,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fin {
+    /// More may be sent.
+    None,
+    /// To be sent behind the data.
+    Queued,
+    Sent,
+    Acked,
+}
+
+/// What is counted for `TCP_INFO`.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) segments_in: u32,
+    pub(crate) segments_out: u32,
+    pub(crate) bytes_in: u64,
+    pub(crate) bytes_acked: u64,
+}
+
+/// Transmission control block of a synchronized connection.
+pub(crate) struct Connection {
+    pub(crate) local: SocketAddr,
+    pub(crate) remote: SocketAddr,
+    pub(crate) phase: Phase,
+    pub(crate) send: Buffer,
+    pub(crate) receive: Buffer,
+    pub(crate) send_limit: usize,
+    pub(crate) receive_limit: usize,
+    pub(crate) mss: usize,
+    pub(crate) counts: Counts,
+    pub(crate) snd_una: Seq,
+    pub(crate) snd_nxt: Seq,
+    pub(crate) snd_wnd: u32,
+    pub(crate) snd_shift: u8,
+    pub(crate) rcv_nxt: Seq,
+    pub(crate) rcv_shift: u8,
+    /// Right edge of the window that the peer knows of.
+    rcv_edge: Seq,
+    fin: Fin,
+}
+
+/// What the handshake has found out.
+pub(crate) struct Opening {
+    pub(crate) local: SocketAddr,
+    pub(crate) remote: SocketAddr,
+    pub(crate) snd_nxt: Seq,
+    pub(crate) rcv_nxt: Seq,
+    pub(crate) snd_wnd: u32,
+    pub(crate) snd_shift: u8,
+    pub(crate) rcv_shift: u8,
+    pub(crate) mss: usize,
+    pub(crate) send_limit: usize,
+    pub(crate) receive_limit: usize,
+}
+
+impl Connection {
+    pub(crate) fn new(opening: &Opening) -> Self {
+        Self {
+            local: opening.local,
+            remote: opening.remote,
+            phase: Phase::Established,
+            send: Buffer::default(),
+            receive: Buffer::default(),
+            send_limit: opening.send_limit,
+            receive_limit: opening.receive_limit,
+            mss: opening.mss,
+            counts: Counts::default(),
+            snd_una: opening.snd_nxt,
+            snd_nxt: opening.snd_nxt,
+            snd_wnd: opening.snd_wnd,
+            snd_shift: opening.snd_shift,
+            rcv_nxt: opening.rcv_nxt,
+            rcv_shift: opening.rcv_shift,
+            // The handshake has told an unscaled window.
+            rcv_edge: opening.rcv_nxt.add(opening.receive_limit.min(usize::from(u16::MAX)) as u32),
+            fin: Fin::None,
+        }
+    }
+
+    /// Bytes that may be put into the send buffer.
+    pub(crate) fn send_room(&self) -> usize {
+        self.send_limit.saturating_sub(self.send.len())
+    }
+
+    /// Whether the peer has said that it sends no more.
+    pub(crate) const fn peer_finished(&self) -> bool {
+        matches!(self.phase, Phase::CloseWait | Phase::Closing | Phase::LastAck)
+    }
+
+    /// Bytes that the peer may send now.
+    fn window(&self) -> u32 {
+        let free = self.receive_limit.saturating_sub(self.receive.len());
+        let free = u32::try_from(free).unwrap_or(u32::MAX >> 1);
+        let promised = self.rcv_edge.since(self.rcv_nxt);
+        // A window is never taken back.
+        if self.rcv_nxt.at_or_before(self.rcv_edge) { free.max(promised) } else { free }
+    }
+
+    /// The header of a segment that is sent now.
+    fn header(&mut self) -> Repr {
+        let window = u16::try_from(self.window() >> self.rcv_shift).unwrap_or(u16::MAX);
+        let edge = self.rcv_nxt.add(u32::from(window) << self.rcv_shift);
+        if self.rcv_edge.before(edge) {
+            self.rcv_edge = edge;
+        }
+        self.counts.segments_out = self.counts.segments_out.wrapping_add(1);
+        Repr {
+            from: self.local.port(),
+            to: self.remote.port(),
+            seq: self.snd_nxt,
+            ack: Some(self.rcv_nxt),
+            window,
+            ..Repr::default()
+        }
+    }
+
+    pub(crate) fn acknowledge(&mut self, out: &mut Vec<Segment>) {
+        let header = self.header();
+        out.push((header, Bytes::new()));
+    }
+
+    /// The reset that ends it from here.
+    pub(crate) fn reset(&mut self, out: &mut Vec<Segment>) {
+        let header = Repr { rst: true, ..self.header() };
+        out.push((header, Bytes::new()));
+    }
+
+    /// Sends what the window allows, then FIN if it is time.
+    pub(crate) fn transmit(&mut self, out: &mut Vec<Segment>) {
+        if matches!(self.fin, Fin::Sent | Fin::Acked) {
+            return;
+        }
+        loop {
+            let flight = self.snd_nxt.since(self.snd_una) as usize;
+            let room = (self.snd_wnd as usize).saturating_sub(flight);
+            let payload = self.send.slice(flight, room.min(self.mss));
+            if payload.is_empty() || room == 0 {
+                break;
+            }
+            let header = Repr { psh: true, ..self.header() };
+            self.snd_nxt = self.snd_nxt.add(payload.len() as u32);
+            out.push((header, payload));
+        }
+        let all_sent = self.snd_nxt.since(self.snd_una) as usize == self.send.len();
+        if self.fin == Fin::Queued && all_sent {
+            let header = Repr { fin: true, ..self.header() };
+            self.snd_nxt = self.snd_nxt.add(1);
+            self.fin = Fin::Sent;
+            out.push((header, Bytes::new()));
+        }
+    }
+
+    /// No more data will be put into the send buffer.
+    pub(crate) fn finish(&mut self, out: &mut Vec<Segment>) {
+        if self.fin != Fin::None {
+            return;
+        }
+        self.fin = Fin::Queued;
+        self.phase = match self.phase {
+            Phase::Established => Phase::FinWait1,
+            Phase::CloseWait => Phase::LastAck,
+            other => other,
+        };
+        self.transmit(out);
+    }
+
+    /// The reader has taken data: tells the peer of a window that has grown enough to be worth it.
+    pub(crate) fn data_taken(&mut self, out: &mut Vec<Segment>) {
+        let known = self.rcv_edge.since(self.rcv_nxt);
+        let now = u32::from(u16::try_from(self.window() >> self.rcv_shift).unwrap_or(u16::MAX))
+            << self.rcv_shift;
+        let worth = (self.receive_limit / 2).min(self.mss * 2).max(1);
+        if now.saturating_sub(known) as usize >= worth && !self.peer_finished() {
+            self.acknowledge(out);
+        }
+    }
+
+    /// A segment has come; `orphan` says that nobody will read.
+    pub(crate) fn input(
+        &mut self,
+        header: &Repr,
+        payload: Bytes,
+        orphan: bool,
+        out: &mut Vec<Segment>,
+    ) -> Outcome {
+        self.counts.segments_in = self.counts.segments_in.wrapping_add(1);
+        if header.rst {
+            return if header.seq == self.rcv_nxt { Outcome::Reset } else { Outcome::Open };
+        }
+        let Some(ack) = header.ack else { return Outcome::Open };
+        if header.syn || header.seq != self.rcv_nxt {
+            self.acknowledge(out);
+            return Outcome::Open;
+        }
+        self.take_ack(ack, header.window);
+        if let Some(outcome) = self.after_ack() {
+            return outcome;
+        }
+        if !payload.is_empty() && orphan {
+            return Outcome::Abort;
+        }
+        let advanced = self.take_data(header, payload);
+        let outcome = if advanced && header.fin { self.take_fin() } else { Outcome::Open };
+        let sent_before = out.len();
+        self.transmit(out);
+        if advanced && out.len() == sent_before {
+            self.acknowledge(out);
+        }
+        outcome
+    }
+
+    fn take_ack(&mut self, ack: Seq, window: u16) {
+        if self.snd_nxt.before(ack) || ack.before(self.snd_una) {
+            return;
+        }
+        let acked = ack.since(self.snd_una) as usize;
+        let data = acked.min(self.send.len());
+        self.send.advance(data);
+        self.counts.bytes_acked = self.counts.bytes_acked.wrapping_add(data as u64);
+        self.snd_una = ack;
+        self.snd_wnd = u32::from(window) << self.snd_shift;
+        if self.fin == Fin::Sent && ack == self.snd_nxt {
+            self.fin = Fin::Acked;
+        }
+    }
+
+    /// What the acknowledgement of our FIN changes.
+    fn after_ack(&mut self) -> Option<Outcome> {
+        match (self.phase, self.fin) {
+            (Phase::FinWait1, Fin::Acked) => {
+                self.phase = Phase::FinWait2;
+                None
+            }
+            (Phase::Closing, Fin::Acked) => Some(Outcome::TimeWait),
+            (Phase::LastAck, Fin::Acked) => Some(Outcome::Closed),
+            _ => None,
+        }
+    }
+
+    /// Whether the segment moves the receive sequence.
+    fn take_data(&mut self, header: &Repr, payload: Bytes) -> bool {
+        let takes = matches!(self.phase, Phase::Established | Phase::FinWait1 | Phase::FinWait2);
+        let fits = payload.len() <= self.rcv_edge.since(self.rcv_nxt) as usize;
+        if !takes || (!payload.is_empty() && !fits) {
+            return false;
+        }
+        let advanced = !payload.is_empty() || header.fin;
+        self.rcv_nxt = self.rcv_nxt.add(payload.len() as u32);
+        self.counts.bytes_in = self.counts.bytes_in.wrapping_add(payload.len() as u64);
+        self.receive.push(payload);
+        advanced
+    }
+
+    fn take_fin(&mut self) -> Outcome {
+        self.rcv_nxt = self.rcv_nxt.add(1);
+        match self.phase {
+            Phase::Established => self.phase = Phase::CloseWait,
+            Phase::FinWait1 => self.phase = Phase::Closing,
+            Phase::FinWait2 => return Outcome::TimeWait,
+            _ => {}
+        }
+        Outcome::Open
+    }
+}

@@ -1,0 +1,311 @@
+//! The options of `SOL_SOCKET` that mean the same for all families (`socket(7)`).
+
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
+
+use chitin_abi::net::{
+    AF_UNIX, Linger, SO_ACCEPTCONN, SO_BROADCAST, SO_BSDCOMPAT, SO_BUSY_POLL, SO_COOKIE, SO_DEBUG, SO_DOMAIN, SO_DONTROUTE,
+    SO_ERROR, SO_INCOMING_CPU, SO_KEEPALIVE, SO_LINGER, SO_MARK, SO_NO_CHECK, SO_OOBINLINE, SO_PASSCRED, SO_PASSPIDFD,
+    SO_PASSSEC, SO_PEEK_OFF, SO_PRIORITY, SO_PROTOCOL, SO_RCVBUF, SO_RCVBUFFORCE, SO_RCVLOWAT, SO_RCVTIMEO_NEW,
+    SO_RCVTIMEO_OLD, SO_REUSEADDR, SO_REUSEPORT, SO_RXQ_OVFL, SO_SNDBUF, SO_SNDBUFFORCE, SO_SNDLOWAT, SO_SNDTIMEO_NEW,
+    SO_SNDTIMEO_OLD, SO_TIMESTAMP_NEW, SO_TIMESTAMP_OLD, SO_TIMESTAMPING_OLD, SO_TIMESTAMPNS_OLD, SO_TYPE, SO_ZEROCOPY,
+    SOCK_DGRAM, SOCK_STREAM,
+};
+use chitin_abi::process::{CAP_NET_ADMIN, CAP_NET_RAW};
+use chitin_abi::time::Timeval;
+use chitin_abi::{Errno, Result};
+use parking_lot::Mutex;
+use zerocopy::{FromBytes, IntoBytes};
+
+use super::{Caller, Socket};
+
+/// `net.core.wmem_default`, `wmem_max` and the same of `rmem`.
+pub const DEFAULT_BUFFER: u32 = 212_992;
+const MIN_SEND_BUFFER: u32 = 4608;
+const MIN_RECEIVE_BUFFER: u32 = 2304;
+/// No timeout.
+const FOREVER: u64 = 0;
+
+/// Values of options.
+pub struct Common {
+    /// `SO_SNDBUF`.
+    pub send_buffer: AtomicU32,
+    /// `SO_RCVBUF`.
+    pub receive_buffer: AtomicU32,
+    /// `SO_PASSCRED`.
+    pub pass_cred: AtomicBool,
+    /// `SO_PASSPIDFD`.
+    pub pass_pidfd: AtomicBool,
+    /// `SO_REUSEADDR`.
+    pub reuse_address: AtomicBool,
+    /// `SO_REUSEPORT`.
+    pub reuse_port: AtomicBool,
+    /// `SO_KEEPALIVE`.
+    pub keep_alive: AtomicBool,
+    /// `SO_BROADCAST`.
+    pub broadcast: AtomicBool,
+    /// `SO_OOBINLINE`.
+    pub oob_inline: AtomicBool,
+    /// `SO_TIMESTAMP`.
+    pub timestamp: AtomicBool,
+    /// `SO_RCVLOWAT`.
+    pub receive_low: AtomicU32,
+    /// `SO_PEEK_OFF`; negative for none.
+    pub peek_offset: AtomicI32,
+    /// `SO_LINGER`.
+    pub linger: Mutex<Linger>,
+    /// Switches without an effect here, by option number.
+    inert: AtomicU64,
+    priority: AtomicU32,
+    mark: AtomicU32,
+    busy_poll: AtomicU32,
+    receive_timeout: AtomicU64,
+    send_timeout: AtomicU64,
+    cookie: AtomicU64,
+}
+
+static NEXT_COOKIE: AtomicU64 = AtomicU64::new(1);
+
+impl Default for Common {
+    fn default() -> Self {
+        Self {
+            send_buffer: AtomicU32::new(DEFAULT_BUFFER),
+            receive_buffer: AtomicU32::new(DEFAULT_BUFFER),
+            pass_cred: AtomicBool::new(false),
+            pass_pidfd: AtomicBool::new(false),
+            reuse_address: AtomicBool::new(false),
+            reuse_port: AtomicBool::new(false),
+            keep_alive: AtomicBool::new(false),
+            broadcast: AtomicBool::new(false),
+            oob_inline: AtomicBool::new(false),
+            timestamp: AtomicBool::new(false),
+            receive_low: AtomicU32::new(1),
+            peek_offset: AtomicI32::new(-1),
+            linger: Mutex::default(),
+            inert: AtomicU64::new(0),
+            priority: AtomicU32::new(0),
+            mark: AtomicU32::new(0),
+            busy_poll: AtomicU32::new(0),
+            receive_timeout: AtomicU64::new(FOREVER),
+            send_timeout: AtomicU64::new(FOREVER),
+            cookie: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Common {
+    /// How long receives, accepts and connects wait: nanoseconds, `None` for ever.
+    pub fn receive_timeout(&self) -> Option<u64> {
+        Some(self.receive_timeout.load(Ordering::Relaxed)).filter(|timeout| *timeout != FOREVER)
+    }
+
+    /// How long sends wait.
+    pub fn send_timeout(&self) -> Option<u64> {
+        Some(self.send_timeout.load(Ordering::Relaxed)).filter(|timeout| *timeout != FOREVER)
+    }
+
+    /// Takes over what an accepted socket has from its listener.
+    pub fn inherit(&self, from: &Self) {
+        for (to, from) in [
+            (&self.send_buffer, &from.send_buffer),
+            (&self.receive_buffer, &from.receive_buffer),
+            (&self.receive_low, &from.receive_low),
+            (&self.priority, &from.priority),
+            (&self.mark, &from.mark),
+        ] {
+            to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+        for (to, from) in [
+            (&self.pass_cred, &from.pass_cred),
+            (&self.pass_pidfd, &from.pass_pidfd),
+            (&self.reuse_address, &from.reuse_address),
+            (&self.reuse_port, &from.reuse_port),
+            (&self.keep_alive, &from.keep_alive),
+            (&self.oob_inline, &from.oob_inline),
+        ] {
+            to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+        *self.linger.lock() = *from.linger.lock();
+    }
+
+    fn switch(&self, name: u32) -> Option<&AtomicBool> {
+        Some(match name {
+            SO_PASSCRED => &self.pass_cred,
+            SO_PASSPIDFD => &self.pass_pidfd,
+            SO_REUSEADDR => &self.reuse_address,
+            SO_REUSEPORT => &self.reuse_port,
+            SO_KEEPALIVE => &self.keep_alive,
+            SO_BROADCAST => &self.broadcast,
+            SO_OOBINLINE => &self.oob_inline,
+            SO_TIMESTAMP_OLD | SO_TIMESTAMP_NEW => &self.timestamp,
+            _ => return None,
+        })
+    }
+}
+
+/// Switches that are kept and shown but do nothing here.
+const fn is_inert(name: u32) -> bool {
+    matches!(
+        name,
+        SO_DEBUG | SO_DONTROUTE | SO_NO_CHECK | SO_RXQ_OVFL | SO_PASSSEC | SO_TIMESTAMPNS_OLD | SO_TIMESTAMPING_OLD | SO_ZEROCOPY
+    )
+}
+
+/// The value of a `SOL_SOCKET` option.
+///
+/// # Errors
+/// ENOPROTOOPT; EOPNOTSUPP for one that the family does not have; EINVAL.
+pub fn get(socket: &dyn Socket, name: u32, room: usize, caller: &Caller<'_>) -> Result<Vec<u8>> {
+    let common = socket.common();
+    let info = socket.info();
+    if let Some(switch) = common.switch(name) {
+        return Ok(int(i32::from(switch.load(Ordering::Relaxed))));
+    }
+    if is_inert(name) {
+        return Ok(int(i32::from(common.inert.load(Ordering::Relaxed) & (1 << (name & 63)) != 0)));
+    }
+    Ok(match name {
+        SO_TYPE => int(info.kind.cast_signed()),
+        SO_DOMAIN => int(info.domain.cast_signed()),
+        SO_PROTOCOL => int(info.protocol.cast_signed()),
+        SO_ERROR => int(socket.take_error().map_or(0, Errno::raw)),
+        SO_ACCEPTCONN => int(i32::from(socket.is_listening())),
+        SO_SNDBUF => int(common.send_buffer.load(Ordering::Relaxed).cast_signed()),
+        SO_RCVBUF => int(common.receive_buffer.load(Ordering::Relaxed).cast_signed()),
+        SO_RCVLOWAT => int(common.receive_low.load(Ordering::Relaxed).cast_signed()),
+        SO_SNDLOWAT => int(1),
+        SO_PRIORITY => int(common.priority.load(Ordering::Relaxed).cast_signed()),
+        SO_MARK => int(common.mark.load(Ordering::Relaxed).cast_signed()),
+        SO_BUSY_POLL => int(common.busy_poll.load(Ordering::Relaxed).cast_signed()),
+        SO_INCOMING_CPU => int(-1),
+        SO_BSDCOMPAT => int(0),
+        SO_PEEK_OFF if info.domain == AF_UNIX => int(common.peek_offset.load(Ordering::Relaxed)),
+        SO_PEEK_OFF => return Err(Errno::EOPNOTSUPP),
+        SO_LINGER => common.linger.lock().as_bytes().to_vec(),
+        SO_RCVTIMEO_OLD | SO_RCVTIMEO_NEW => timeval(&common.receive_timeout),
+        SO_SNDTIMEO_OLD | SO_SNDTIMEO_NEW => timeval(&common.send_timeout),
+        SO_COOKIE if room < 8 => return Err(Errno::EINVAL),
+        SO_COOKIE => cookie(common).to_ne_bytes().to_vec(),
+        _ => return socket.option(chitin_abi::net::SOL_SOCKET, name, room, caller),
+    })
+}
+
+/// Sets a `SOL_SOCKET` option.
+///
+/// # Errors
+/// ENOPROTOOPT, EINVAL, EPERM, EDOM.
+pub fn set(socket: &dyn Socket, name: u32, value: &[u8], caller: &Caller<'_>) -> Result<()> {
+    let common = socket.common();
+    // Linux looks at an int before it looks at the name.
+    let number = i32::read_from_prefix(value).map_err(|_| Errno::EINVAL)?.0;
+    let on = number != 0;
+    if let Some(switch) = common.switch(name) {
+        switch_allowed(socket, name)?;
+        switch.store(on, Ordering::Relaxed);
+        return Ok(());
+    }
+    if is_inert(name) {
+        let bit = 1 << (name & 63);
+        if on {
+            common.inert.fetch_or(bit, Ordering::Relaxed);
+        } else {
+            common.inert.fetch_and(!bit, Ordering::Relaxed);
+        }
+        return Ok(());
+    }
+    match name {
+        SO_TYPE | SO_PROTOCOL | SO_DOMAIN | SO_ERROR | SO_ACCEPTCONN | SO_SNDLOWAT => Err(Errno::ENOPROTOOPT),
+        SO_SNDBUF | SO_SNDBUFFORCE => {
+            let forced = name == SO_SNDBUFFORCE;
+            buffer(&common.send_buffer, number, MIN_SEND_BUFFER, forced, caller)?;
+            socket.common_changed();
+            Ok(())
+        }
+        SO_RCVBUF | SO_RCVBUFFORCE => {
+            let forced = name == SO_RCVBUFFORCE;
+            buffer(&common.receive_buffer, number, MIN_RECEIVE_BUFFER, forced, caller)?;
+            socket.common_changed();
+            Ok(())
+        }
+        SO_RCVLOWAT => {
+            let low = if number < 0 { i32::MAX } else { number.max(1) };
+            common.receive_low.store(low.cast_unsigned(), Ordering::Relaxed);
+            Ok(())
+        }
+        SO_PRIORITY if (0..=6).contains(&number) || caller.has_net_capability(CAP_NET_ADMIN) => {
+            common.priority.store(number.cast_unsigned(), Ordering::Relaxed);
+            Ok(())
+        }
+        SO_MARK if caller.is_net_admin() || caller.has_net_capability(CAP_NET_RAW) => {
+            common.mark.store(number.cast_unsigned(), Ordering::Relaxed);
+            Ok(())
+        }
+        SO_PRIORITY | SO_MARK => Err(Errno::EPERM),
+        SO_BUSY_POLL if number < 0 => Err(Errno::EINVAL),
+        SO_BUSY_POLL => {
+            common.busy_poll.store(number.cast_unsigned(), Ordering::Relaxed);
+            Ok(())
+        }
+        SO_INCOMING_CPU | SO_BSDCOMPAT => Ok(()),
+        SO_PEEK_OFF if socket.info().domain == AF_UNIX => {
+            common.peek_offset.store(number.max(-1), Ordering::Relaxed);
+            Ok(())
+        }
+        SO_PEEK_OFF => Err(Errno::EOPNOTSUPP),
+        SO_LINGER => {
+            *common.linger.lock() = Linger::read_from_prefix(value).map_err(|_| Errno::EINVAL)?.0;
+            Ok(())
+        }
+        SO_RCVTIMEO_OLD | SO_RCVTIMEO_NEW => set_timeout(&common.receive_timeout, value),
+        SO_SNDTIMEO_OLD | SO_SNDTIMEO_NEW => set_timeout(&common.send_timeout, value),
+        _ => socket.set_option(chitin_abi::net::SOL_SOCKET, name, value, caller),
+    }
+}
+
+fn switch_allowed(socket: &dyn Socket, name: u32) -> Result<()> {
+    let info = socket.info();
+    match name {
+        SO_PASSCRED | SO_PASSPIDFD if info.domain != AF_UNIX && info.domain != chitin_abi::net::AF_NETLINK => {
+            Err(Errno::EOPNOTSUPP)
+        }
+        SO_REUSEPORT if info.domain == AF_UNIX && !matches!(info.kind, SOCK_STREAM | SOCK_DGRAM) => Err(Errno::EOPNOTSUPP),
+        _ => Ok(()),
+    }
+}
+
+fn int(value: i32) -> Vec<u8> {
+    value.to_ne_bytes().to_vec()
+}
+
+fn timeval(timeout: &AtomicU64) -> Vec<u8> {
+    Timeval::from_nanos(timeout.load(Ordering::Relaxed)).as_bytes().to_vec()
+}
+
+fn set_timeout(timeout: &AtomicU64, value: &[u8]) -> Result<()> {
+    let value = Timeval::read_from_prefix(value).map_err(|_| Errno::EINVAL)?.0;
+    if !(0..1_000_000).contains(&value.tv_usec) {
+        return Err(Errno::EDOM);
+    }
+    // A negative time is an immediate timeout.
+    let nanos = if value.tv_sec < 0 { 1 } else { value.to_nanos().unwrap_or(FOREVER) };
+    timeout.store(nanos, Ordering::Relaxed);
+    Ok(())
+}
+
+fn buffer(buffer: &AtomicU32, asked: i32, least: u32, forced: bool, caller: &Caller<'_>) -> Result<()> {
+    if forced && !caller.is_net_admin() {
+        return Err(Errno::EPERM);
+    }
+    let asked = asked.cast_unsigned();
+    // Even a privileged caller gets no more than the kernel can afford.
+    let most = if forced { 64 << 20 } else { DEFAULT_BUFFER };
+    buffer.store(asked.min(most).saturating_mul(2).max(least), Ordering::Relaxed);
+    Ok(())
+}
+
+fn cookie(common: &Common) -> u64 {
+    let fresh = NEXT_COOKIE.fetch_add(1, Ordering::Relaxed);
+    match common.cookie.compare_exchange(0, fresh, Ordering::Relaxed, Ordering::Relaxed) {
+        Ok(_) => fresh,
+        Err(known) => known,
+    }
+}

@@ -1,0 +1,231 @@
+//! Sending.
+
+use core::sync::atomic::Ordering;
+use std::sync::Arc;
+
+use chitin_abi::net::MSG_OOB;
+use chitin_abi::{Errno, Result};
+use chitin_vfs::io::Source;
+
+use super::queue::Message;
+use super::{Kind, UnixSocket, address, names};
+use crate::socket::{Caller, Identity, Outgoing};
+
+/// Bytes of a stream that travel as one message at most.
+const CHUNK: usize = 1 << 16;
+/// What a datagram must leave free of the send buffer.
+const DATAGRAM_RESERVE: usize = 32;
+
+impl UnixSocket {
+    pub(super) fn send_message(
+        &self,
+        from: &mut dyn Source,
+        message: &mut Outgoing<'_>,
+        caller: &Caller<'_>,
+    ) -> Result<usize> {
+        if message.flags & MSG_OOB != 0 {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        self.bind_if_passing_cred()?;
+        match self.kind {
+            Kind::Stream => self.send_stream(from, message, caller),
+            Kind::Datagram | Kind::SeqPacket => self.send_datagram(from, message, caller),
+        }
+    }
+
+    fn send_stream(&self, from: &mut dyn Source, message: &mut Outgoing<'_>, caller: &Caller<'_>) -> Result<usize> {
+        let (peer, connected, shut) = {
+            let state = self.state.lock();
+            (state.peer.clone(), state.is_connected(), state.no_send)
+        };
+        if message.to.is_some() {
+            return Err(if connected { Errno::EISCONN } else { Errno::EOPNOTSUPP });
+        }
+        if shut {
+            return Err(if connected { Errno::EPIPE } else { Errno::ENOTCONN });
+        }
+        let peer = peer.ok_or(Errno::ENOTCONN)?;
+        let identity = self.identity_for(&peer, message, caller);
+        let mut sent = 0;
+        while from.remaining() > 0 {
+            match self.send_chunk(from, &peer, message, identity.as_ref()) {
+                Ok(count) => sent += count,
+                Err(errno) if sent == 0 => return Err(errno),
+                Err(_) => break,
+            }
+        }
+        if sent > 0 {
+            peer.notify_data();
+        }
+        Ok(sent)
+    }
+
+    fn send_chunk(
+        &self,
+        from: &mut dyn Source,
+        peer: &Arc<Self>,
+        message: &mut Outgoing<'_>,
+        identity: Option<&Identity>,
+    ) -> Result<usize> {
+        let want = from.remaining().min(self.budget.room()).min(CHUNK);
+        if want == 0 {
+            return Err(Errno::EAGAIN);
+        }
+        let data = take(from, want)?;
+        let count = data.len();
+        if count == 0 {
+            return Err(Errno::EFAULT);
+        }
+        let item = Message {
+            _charge: self.budget.charge(count),
+            data,
+            read: 0,
+            from: None,
+            identity: identity.cloned(),
+            rights: message.control.rights.take(),
+        };
+        let refused = {
+            let mut state = peer.state.lock();
+            if state.closed || state.no_receive {
+                Some(item)
+            } else {
+                state.inbox.push_back(item);
+                None
+            }
+        };
+        if refused.is_some() { Err(Errno::EPIPE) } else { Ok(count) }
+    }
+
+    fn send_datagram(&self, from: &mut dyn Source, message: &mut Outgoing<'_>, caller: &Caller<'_>) -> Result<usize> {
+        let this = self.arc()?;
+        let named = message.to.filter(|_| self.kind == Kind::Datagram);
+        let other = match named {
+            Some(bytes) => Target::Name(address::parse_named(bytes)?),
+            None => Target::Peer(self.connected_peer()?),
+        };
+        let length = from.remaining();
+        if length.saturating_add(DATAGRAM_RESERVE) > self.budget.limit() {
+            return Err(Errno::EMSGSIZE);
+        }
+        {
+            let mut state = self.state.lock();
+            if let Some(errno) = state.error.take() {
+                return Err(errno);
+            }
+            if state.no_send {
+                return Err(Errno::EPIPE);
+            }
+        }
+        if self.budget.used() >= self.budget.limit() {
+            return Err(Errno::EAGAIN);
+        }
+        let other = match other {
+            Target::Name(name) => names::find(&name, self.kind, caller)?,
+            Target::Peer(peer) => peer,
+        };
+        self.may_send_to(&other)?;
+        if !Arc::ptr_eq(&other, &this) && other.refuses(&this) {
+            return Err(Errno::EAGAIN);
+        }
+        self.deliver(from, &other, message, caller)?;
+        Ok(length)
+    }
+
+    fn connected_peer(&self) -> Result<Arc<Self>> {
+        let state = self.state.lock();
+        if self.kind == Kind::SeqPacket && !state.is_connected() {
+            return Err(Errno::ENOTCONN);
+        }
+        match &state.peer {
+            Some(peer) => Ok(Arc::clone(peer)),
+            None if state.no_send && self.kind == Kind::SeqPacket => Err(Errno::EPIPE),
+            None => Err(Errno::ENOTCONN),
+        }
+    }
+
+    fn deliver(
+        &self,
+        from: &mut dyn Source,
+        other: &Arc<Self>,
+        message: &mut Outgoing<'_>,
+        caller: &Caller<'_>,
+    ) -> Result<()> {
+        let length = from.remaining();
+        let data = take(from, length)?;
+        if data.len() < length {
+            return Err(Errno::EFAULT);
+        }
+        let identity = self.identity_for(other, message, caller);
+        let item = Message {
+            _charge: self.budget.charge(length),
+            data,
+            read: 0,
+            from: self.state.lock().address.clone(),
+            identity,
+            rights: message.control.rights.take(),
+        };
+        let refused = {
+            let mut state = other.state.lock();
+            if state.closed {
+                Some((item, Errno::ECONNREFUSED))
+            } else if state.no_receive {
+                Some((item, Errno::EPIPE))
+            } else {
+                state.inbox.push_back(item);
+                None
+            }
+        };
+        match refused {
+            None => {
+                other.notify_data();
+                Ok(())
+            }
+            Some((item, errno)) => {
+                drop(item);
+                if errno == Errno::ECONNREFUSED {
+                    self.drop_dead_peer(other);
+                }
+                Err(errno)
+            }
+        }
+    }
+
+    /// A datagram socket whose peer is gone is not connected any more.
+    fn drop_dead_peer(&self, dead: &Arc<Self>) {
+        let old = {
+            let mut state = self.state.lock();
+            let is_peer = state.peer.as_ref().is_some_and(|peer| Arc::ptr_eq(peer, dead));
+            if is_peer && self.kind == Kind::Datagram {
+                state.role = super::Role::Idle;
+                state.peer.take()
+            } else {
+                None
+            }
+        };
+        drop(old);
+    }
+
+    /// The credentials that travel: those that the caller gave, or its own if either side asks for them.
+    fn identity_for(&self, peer: &Self, message: &Outgoing<'_>, caller: &Caller<'_>) -> Option<Identity> {
+        let asked = |socket: &Self| {
+            socket.common.pass_cred.load(Ordering::Relaxed) || socket.common.pass_pidfd.load(Ordering::Relaxed)
+        };
+        match &message.control.identity {
+            Some(identity) => Some(identity.clone()),
+            None => (asked(self) || asked(peer)).then(|| caller.sender()),
+        }
+    }
+}
+
+enum Target {
+    Name(address::UnixAddress),
+    Peer(Arc<UnixSocket>),
+}
+
+/// Up to `count` bytes in a buffer of their own.
+fn take(from: &mut dyn Source, count: usize) -> Result<Box<[u8]>> {
+    let mut data = vec![0; count];
+    let done = if count == 0 { 0 } else { from.take(&mut data)? };
+    data.truncate(done);
+    Ok(data.into_boxed_slice())
+}

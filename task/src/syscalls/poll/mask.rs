@@ -1,0 +1,54 @@
+//! The signal mask that `ppoll`, `pselect6` and `epoll_pwait` install for the time of the call.
+
+use chitin_abi::signal::{SIGKILL, SIGSTOP, SigSet};
+use chitin_abi::{Errno, GuestAddr, Result};
+
+use crate::context::Ctx;
+use crate::error::{SysError, SysResult};
+use crate::task::Task;
+
+/// Knows whether there is a mask to put back.
+pub(super) struct MaskGuard {
+    installed: bool,
+}
+
+impl MaskGuard {
+    /// Installs the mask at `addr` unless that is null.
+    ///
+    /// # Errors
+    /// EINVAL for a set of another size, EFAULT.
+    pub(super) fn install(cx: &Ctx<'_>, addr: GuestAddr, size: u64) -> Result<Self> {
+        if addr.is_null() {
+            return Ok(Self { installed: false });
+        }
+        if size != size_of::<SigSet>() as u64 {
+            return Err(Errno::EINVAL);
+        }
+        let mut mask: SigSet = cx.read(addr)?;
+        mask.remove(SIGKILL);
+        mask.remove(SIGSTOP);
+        let mut signals = cx.task.signals.lock();
+        signals.saved_mask = Some(signals.mask);
+        signals.mask = mask;
+        Ok(Self { installed: true })
+    }
+
+    /// Puts the mask back, unless the call was interrupted: the delivery of the signal does it then.
+    pub(super) fn finish<T>(self, task: &Task, result: SysResult<T>) -> SysResult<T> {
+        let interrupted = match &result {
+            Err(SysError::Restart(_)) => true,
+            Err(SysError::Errno(errno)) => *errno == Errno::EINTR,
+            _ => false,
+        };
+        if self.installed && !interrupted {
+            let mut signals = task.signals.lock();
+            if let Some(mask) = signals.saved_mask.take() {
+                signals.mask = mask;
+            }
+            // What the temporary mask blocked may be pending.
+            drop(signals);
+            task.interrupt.raise();
+        }
+        result
+    }
+}

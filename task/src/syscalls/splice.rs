@@ -1,0 +1,295 @@
+//! Moving data inside the kernel: `splice(2)`, `tee(2)`, `vmsplice(2)`, `sendfile(2)`.
+//!
+//! Between pipes whole pages change hands; between a pipe and another file the data is copied once inside the
+//! kernel and never through the guest. `sendfile` goes through a buffer of the kernel.
+
+use std::sync::Arc;
+
+use chitin_abi::fs::{
+    O_APPEND, SPLICE_F_GIFT, SPLICE_F_MORE, SPLICE_F_MOVE, SPLICE_F_NONBLOCK, S_IFBLK, S_IFREG,
+};
+use chitin_abi::poll::PollEvents;
+use chitin_abi::signal::SIGPIPE;
+use chitin_abi::uio::MAX_RW_COUNT;
+use chitin_abi::{Errno, GuestAddr, Result};
+use chitin_vfs::env::VfsEnv;
+use chitin_vfs::file::{File, OpenFile, WriteAt};
+use chitin_vfs::io::{SliceSource, Source, VecSink};
+use chitin_vfs::pipe::{PipeEnd, transfer};
+use chitin_vfs::wait::WaitQueue;
+
+use super::args::{Fd, Flags};
+use super::scatter::Scatter;
+use crate::context::Ctx;
+use crate::error::{Restart, SysError, SysResult};
+use crate::readiness::retry;
+use crate::scheduler::wait::Waiter;
+
+const FLAGS: u32 = SPLICE_F_MOVE | SPLICE_F_NONBLOCK | SPLICE_F_MORE | SPLICE_F_GIFT;
+/// Bytes that sendfile moves at a time.
+const CHUNK: usize = 1 << 16;
+/// What a splice waits for.
+const EITHER: PollEvents = PollEvents::POLLIN.union(PollEvents::POLLOUT);
+
+fn pipe(file: &OpenFile) -> Option<&PipeEnd> {
+    file.file().as_any().downcast_ref()
+}
+
+fn check_flags(flags: Flags) -> Result<bool> {
+    if flags.0 & !FLAGS != 0 { Err(Errno::EINVAL) } else { Ok(flags.0 & SPLICE_F_NONBLOCK != 0) }
+}
+
+/// The two descriptors of a call, open for reading and writing.
+fn ends(cx: &Ctx<'_>, input: Fd, output: Fd) -> Result<(Arc<OpenFile>, Arc<OpenFile>)> {
+    let (input, output) = (cx.file(input.0)?, cx.file(output.0)?);
+    if input.readable() && output.writable() { Ok((input, output)) } else { Err(Errno::EBADF) }
+}
+
+/// Tries until it does not fail with `EAGAIN`, waiting on both queues.
+async fn waiting<T>(
+    cx: &Ctx<'_>,
+    queues: [Option<&Arc<WaitQueue>>; 2],
+    nonblocking: bool,
+    mut attempt: impl FnMut() -> Result<T>,
+) -> SysResult<T> {
+    match attempt() {
+        Err(Errno::EAGAIN) if !nonblocking => {}
+        result => return Ok(result?),
+    }
+    let waiter = Waiter::new();
+    let _registrations = queues.map(|queue| queue.map(|queue| waiter.register(queue, EITHER)));
+    let result = retry(cx, &waiter, None, Restart::Sys, attempt).await?;
+    Ok(result.ok_or(Errno::EAGAIN)?)
+}
+
+/// Sends SIGPIPE where the result says so.
+fn signalled<T>(cx: &Ctx<'_>, result: SysResult<T>) -> SysResult<T> {
+    if matches!(result, Err(SysError::Errno(Errno::EPIPE))) {
+        cx.signal_self(SIGPIPE);
+    }
+    result
+}
+
+/// `splice(2)`.
+pub async fn splice(
+    cx: &mut Ctx<'_>,
+    fd_in: Fd,
+    off_in: GuestAddr,
+    fd_out: Fd,
+    off_out: GuestAddr,
+    count: usize,
+    flags: Flags,
+) -> SysResult {
+    if count == 0 {
+        return Ok(0);
+    }
+    let nonblocking = check_flags(flags)?;
+    let (input, output) = ends(cx, fd_in, fd_out)?;
+    let count = count.min(MAX_RW_COUNT);
+    let result = match (pipe(&input), pipe(&output)) {
+        (Some(_), _) if !off_in.is_null() => Err(Errno::ESPIPE.into()),
+        (_, Some(_)) if !off_out.is_null() => Err(Errno::ESPIPE.into()),
+        (Some(from), Some(to)) => {
+            let nonblocking = nonblocking || input.nonblocking() || output.nonblocking();
+            let queues = [from.wait_queue(), to.wait_queue()];
+            let moved = waiting(cx, queues, nonblocking, || transfer(from, to, count, false)).await;
+            moved.map(|count| count as u64)
+        }
+        (Some(from), None) => from_pipe(cx, from, &output, off_out, count, nonblocking).await,
+        (None, Some(to)) => {
+            let nonblocking = nonblocking || output.nonblocking();
+            to_pipe(cx, &input, off_in, to, count, nonblocking).await
+        }
+        (None, None) => Err(Errno::EINVAL.into()),
+    };
+    signalled(cx, result)
+}
+
+/// The offset that a pointer leads to; `None` for a null pointer.
+fn offset(cx: &Ctx<'_>, file: &OpenFile, addr: GuestAddr, seekable: Errno) -> Result<Option<u64>> {
+    if addr.is_null() {
+        return Ok(None);
+    }
+    if file.file().is_stream() {
+        return Err(seekable);
+    }
+    let offset: i64 = cx.read(addr)?;
+    u64::try_from(offset).map(Some).map_err(|_| Errno::EINVAL)
+}
+
+/// Writes back an offset that a call has moved.
+fn moved(cx: &Ctx<'_>, addr: GuestAddr, start: Option<u64>, count: u64) -> Result<()> {
+    match start {
+        Some(start) => cx.write(addr, &start.saturating_add(count)),
+        None => Ok(()),
+    }
+}
+
+async fn from_pipe(
+    cx: &Ctx<'_>,
+    from: &PipeEnd,
+    output: &OpenFile,
+    off_out: GuestAddr,
+    count: usize,
+    nonblocking: bool,
+) -> SysResult {
+    let start = offset(cx, output, off_out, Errno::EINVAL)?;
+    if output.flags().bits() & O_APPEND != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let env = cx.rw_env();
+    let queues = [from.wait_queue(), output.file().wait_queue()];
+    let done = waiting(cx, queues, nonblocking, || {
+        let mut batch = from.take(count)?;
+        let mut done = 0_usize;
+        while !batch.is_empty() {
+            let at = start.map(|start| start.saturating_add(done as u64));
+            match output.write(&mut batch, at, &env) {
+                Ok(0) => break,
+                Ok(count) => done = done.saturating_add(count),
+                Err(errno) if done == 0 => return Err(errno),
+                Err(_) => break,
+            }
+        }
+        Ok(done as u64)
+    })
+    .await?;
+    moved(cx, off_out, start, done)?;
+    Ok(done)
+}
+
+async fn to_pipe(
+    cx: &Ctx<'_>,
+    input: &OpenFile,
+    off_in: GuestAddr,
+    to: &PipeEnd,
+    count: usize,
+    nonblocking: bool,
+) -> SysResult {
+    let start = offset(cx, input, off_in, Errno::EINVAL)?;
+    if input.attr().is_ok_and(|attr| attr.is_dir()) {
+        return Err(Errno::EINVAL.into());
+    }
+    let env = cx.rw_env();
+    let queues = [input.file().wait_queue(), to.wait_queue()];
+    let attempt = || {
+        let mut room = to.reserve(count)?;
+        input.read(&mut room, start, &env)
+    };
+    let done = waiting(cx, queues, nonblocking, attempt).await? as u64;
+    moved(cx, off_in, start, done)?;
+    Ok(done)
+}
+
+/// `tee(2)`.
+pub async fn tee(cx: &mut Ctx<'_>, fd_in: Fd, fd_out: Fd, count: usize, flags: Flags) -> SysResult {
+    let nonblocking = check_flags(flags)?;
+    if count == 0 {
+        return Ok(0);
+    }
+    let (input, output) = ends(cx, fd_in, fd_out)?;
+    let (Some(from), Some(to)) = (pipe(&input), pipe(&output)) else { return Err(Errno::EINVAL.into()) };
+    let nonblocking = nonblocking || input.nonblocking() || output.nonblocking();
+    let queues = [from.wait_queue(), to.wait_queue()];
+    let result = waiting(cx, queues, nonblocking, || transfer(from, to, count, true)).await;
+    signalled(cx, result).map(|count| count as u64)
+}
+
+/// `vmsplice(2)`: into a pipe it copies, so gifts are accepted and stay the guest's; out of one it reads.
+pub async fn vmsplice(cx: &mut Ctx<'_>, fd: Fd, iov: GuestAddr, count: usize, flags: Flags) -> SysResult {
+    let nonblocking = check_flags(flags)?;
+    let file = cx.file(fd.0)?;
+    let end = pipe(&file).ok_or(Errno::EBADF)?;
+    let mut list = Scatter::vector(cx.memory(), iov, count)?;
+    if Source::remaining(&list) == 0 {
+        return Ok(0);
+    }
+    let queues = [end.wait_queue(), None];
+    if file.writable() {
+        let mut done = 0_usize;
+        loop {
+            let attempt = || end.write_at(&mut list, WriteAt::End);
+            match waiting(cx, queues, nonblocking, attempt).await {
+                Ok((count, _)) => done = done.saturating_add(count),
+                Err(_) if done > 0 => return Ok(done as u64),
+                Err(error) => return signalled(cx, Err(error)),
+            }
+            if Source::remaining(&list) == 0 {
+                return Ok(done as u64);
+            }
+        }
+    }
+    let count = waiting(cx, queues, nonblocking, || end.read_at(&mut list, 0)).await?;
+    Ok(count as u64)
+}
+
+/// `sendfile(2)`.
+pub async fn sendfile(cx: &mut Ctx<'_>, fd_out: Fd, fd_in: Fd, off_in: GuestAddr, count: usize) -> SysResult {
+    let start = if off_in.is_null() {
+        None
+    } else {
+        let offset: i64 = cx.read(off_in)?;
+        Some(offset)
+    };
+    let (input, output) = (cx.file(fd_in.0)?, cx.file(fd_out.0)?);
+    if !input.readable() || !output.writable() {
+        return Err(Errno::EBADF.into());
+    }
+    if input.file().is_stream() {
+        return Err(if start.is_some() { Errno::ESPIPE } else { Errno::EINVAL }.into());
+    }
+    let kind = input.attr()?.file_type();
+    if output.flags().bits() & O_APPEND != 0 || !matches!(kind, S_IFREG | S_IFBLK) {
+        return Err(Errno::EINVAL.into());
+    }
+    let position = match start {
+        Some(offset) => u64::try_from(offset).map_err(|_| Errno::EINVAL)?,
+        None => *input.position.lock(),
+    };
+    let result = send_range(cx, &input, position, &output, count.min(MAX_RW_COUNT)).await;
+    let done = signalled(cx, result)?;
+    let end = position.saturating_add(done);
+    if start.is_some() {
+        cx.write(off_in, &end)?;
+    } else {
+        *input.position.lock() = end;
+    }
+    Ok(done)
+}
+
+async fn send_range(cx: &Ctx<'_>, input: &OpenFile, start: u64, output: &OpenFile, count: usize) -> SysResult {
+    let env = cx.rw_env();
+    let mut done = 0_u64;
+    while done < count as u64 {
+        let left = usize::try_from(count as u64 - done).unwrap_or(CHUNK);
+        let mut sink = VecSink::new(left.min(CHUNK));
+        match input.read(&mut sink, Some(start.saturating_add(done)), &env) {
+            Ok(0) => break,
+            Ok(_) => {}
+            Err(_) if done > 0 => break,
+            Err(errno) => return Err(errno.into()),
+        }
+        let (sent, error) = send_all(cx, output, &sink.bytes, &env).await;
+        done = done.saturating_add(sent);
+        if let Some(error) = error {
+            return if done > 0 { Ok(done) } else { Err(error) };
+        }
+    }
+    Ok(done)
+}
+
+/// Writes a buffer as far as possible: how far, and why no further.
+async fn send_all(cx: &Ctx<'_>, output: &OpenFile, bytes: &[u8], env: &VfsEnv) -> (u64, Option<SysError>) {
+    let mut from = SliceSource::new(bytes);
+    let mut done = 0_u64;
+    while from.remaining() > 0 {
+        let queues = [output.file().wait_queue(), None];
+        let attempt = || output.write(&mut from, None, env);
+        match waiting(cx, queues, output.nonblocking(), attempt).await {
+            Ok(0) => return (done, None),
+            Ok(count) => done = done.saturating_add(count as u64),
+            Err(error) => return (done, Some(error)),
+        }
+    }
+    (done, None)
+}

@@ -1,0 +1,157 @@
+//! Calls that make pipes, event counters and timers.
+
+use std::sync::{Arc, Weak};
+
+use chitin_abi::fs::{O_CLOEXEC, O_DIRECT, O_EXCL, O_NONBLOCK, OpenFlags};
+use chitin_abi::process::CAP_WAKE_ALARM;
+use chitin_abi::time::{
+    CLOCK_BOOTTIME, CLOCK_BOOTTIME_ALARM, CLOCK_MONOTONIC, CLOCK_REALTIME, CLOCK_REALTIME_ALARM, Itimerspec, TFD_CLOEXEC,
+    TFD_NONBLOCK, TFD_TIMER_ABSTIME, TFD_TIMER_CANCEL_ON_SET,
+};
+use chitin_abi::uio::{EFD_CLOEXEC, EFD_NONBLOCK, EFD_SEMAPHORE};
+use chitin_abi::{Errno, GuestAddr, Result};
+use chitin_vfs::eventfd::new_eventfd;
+use chitin_vfs::file::OpenFile;
+use chitin_vfs::pipe::new_pipe;
+use chitin_vfs::timerfd::{ArmedTimer, TimerFd, TimerService, TimerTarget, new_timerfd};
+use zerocopy::IntoBytes;
+
+use super::args::{Fd, FdPair, Flags};
+use crate::context::Ctx;
+use crate::error::SysResult;
+use crate::kernel::Kernel;
+
+/// Gives an open file the lowest free descriptor.
+///
+/// # Errors
+/// EMFILE.
+pub fn install(cx: &Ctx<'_>, file: Arc<OpenFile>, close_on_exec: bool) -> SysResult {
+    let limit = cx.task.group.limits().open_files();
+    let fd = cx.task.files().install(file, close_on_exec, 0, limit)?;
+    Ok(u64::from(fd.unsigned_abs()))
+}
+
+/// Gives two open files a descriptor each and writes the numbers to the guest; gives none if that fails.
+///
+/// # Errors
+/// EMFILE, EFAULT.
+pub fn install_pair(cx: &Ctx<'_>, addr: GuestAddr, files: [Arc<OpenFile>; 2], close_on_exec: bool) -> SysResult {
+    let limit = cx.task.group.limits().open_files();
+    let table = cx.task.files();
+    let [first, second] = files;
+    let first = table.install(first, close_on_exec, 0, limit)?;
+    let second = match table.install(second, close_on_exec, 0, limit) {
+        Ok(second) => second,
+        Err(errno) => {
+            drop(table.remove(first));
+            return Err(errno.into());
+        }
+    };
+    if let Err(errno) = cx.memory().write(addr, [first, second].as_bytes()) {
+        drop((table.remove(first), table.remove(second)));
+        return Err(errno.into());
+    }
+    Ok(0)
+}
+
+fn status(nonblocking: bool) -> OpenFlags {
+    if nonblocking { OpenFlags::O_NONBLOCK } else { OpenFlags::empty() }
+}
+
+/// `pipe(2)`.
+pub fn pipe(cx: &mut Ctx<'_>, pair: FdPair) -> SysResult {
+    pipe2(cx, pair, Flags(0))
+}
+
+/// `pipe2(2)`.
+pub fn pipe2(cx: &mut Ctx<'_>, pair: FdPair, flags: Flags) -> SysResult {
+    if flags.0 & !(O_CLOEXEC | O_NONBLOCK | O_DIRECT | O_EXCL) != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    if flags.0 & O_EXCL != 0 {
+        // A notification pipe.
+        return Err(Errno::ENOPKG.into());
+    }
+    let status = OpenFlags::from_bits_retain(flags.0 & (O_NONBLOCK | O_DIRECT));
+    let now = cx.kernel().clock.realtime();
+    let (reader, writer) = new_pipe(status, &cx.task.cred().fs_cred(), now);
+    install_pair(cx, pair.0, [reader, writer], flags.0 & O_CLOEXEC != 0)
+}
+
+/// `eventfd(2)` without flags.
+pub fn eventfd(cx: &mut Ctx<'_>, initial: u32) -> SysResult {
+    eventfd2(cx, initial, Flags(0))
+}
+
+/// `eventfd(2)`.
+pub fn eventfd2(cx: &mut Ctx<'_>, initial: u32, flags: Flags) -> SysResult {
+    if flags.0 & !(EFD_CLOEXEC | EFD_NONBLOCK | EFD_SEMAPHORE) != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let semaphore = flags.0 & EFD_SEMAPHORE != 0;
+    let file = new_eventfd(initial, semaphore, status(flags.0 & EFD_NONBLOCK != 0), &cx.task.cred().fs_cred());
+    install(cx, file, flags.0 & EFD_CLOEXEC != 0)
+}
+
+/// The kernel's timers for files.
+struct Timers(Arc<Kernel>);
+
+impl TimerService for Timers {
+    fn now(&self, clock: u32) -> u64 {
+        match clock {
+            CLOCK_REALTIME | CLOCK_REALTIME_ALARM => self.0.clock.realtime_nanos(),
+            CLOCK_BOOTTIME | CLOCK_BOOTTIME_ALARM => self.0.clock.boottime(),
+            _ => self.0.clock.monotonic(),
+        }
+    }
+
+    fn arm(&self, clock: u32, deadline: u64, target: Weak<dyn TimerTarget>) -> ArmedTimer {
+        let left = deadline.saturating_sub(self.now(clock));
+        let deadline = self.0.clock.monotonic().saturating_add(left);
+        let expire = move || {
+            if let Some(target) = target.upgrade() {
+                target.expired();
+            }
+        };
+        Box::new(self.0.scheduler.timer(deadline, expire))
+    }
+}
+
+/// `timerfd_create(2)`.
+pub fn timerfd_create(cx: &mut Ctx<'_>, clock: i32, flags: Flags) -> SysResult {
+    let clock = clock.cast_unsigned();
+    let known = [CLOCK_REALTIME, CLOCK_MONOTONIC, CLOCK_BOOTTIME, CLOCK_REALTIME_ALARM, CLOCK_BOOTTIME_ALARM];
+    if flags.0 & !(TFD_CLOEXEC | TFD_NONBLOCK) != 0 || !known.contains(&clock) {
+        return Err(Errno::EINVAL.into());
+    }
+    if matches!(clock, CLOCK_REALTIME_ALARM | CLOCK_BOOTTIME_ALARM) && !cx.task.cred().capable_initial(CAP_WAKE_ALARM) {
+        return Err(Errno::EPERM.into());
+    }
+    let service = Arc::new(Timers(Arc::clone(cx.kernel())));
+    let file = new_timerfd(clock, service, status(flags.0 & TFD_NONBLOCK != 0), &cx.task.cred().fs_cred());
+    install(cx, file, flags.0 & TFD_CLOEXEC != 0)
+}
+
+fn timer(file: &OpenFile) -> Result<&TimerFd> {
+    file.file().as_any().downcast_ref().ok_or(Errno::EINVAL)
+}
+
+/// `timerfd_settime(2)`. `TFD_TIMER_CANCEL_ON_SET` is accepted: the guest cannot set the clock.
+pub fn timerfd_settime(cx: &mut Ctx<'_>, fd: Fd, flags: Flags, new: GuestAddr, old: GuestAddr) -> SysResult {
+    let new: Itimerspec = cx.read(new)?;
+    let valid = new.it_value.to_nanos().is_some() && new.it_interval.to_nanos().is_some();
+    if flags.0 & !(TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET) != 0 || !valid {
+        return Err(Errno::EINVAL.into());
+    }
+    let file = cx.file(fd.0)?;
+    let before = timer(&file)?.set_time(&new, flags.0 & TFD_TIMER_ABSTIME != 0, flags.0)?;
+    cx.write_opt(old, &before)?;
+    Ok(0)
+}
+
+/// `timerfd_gettime(2)`.
+pub fn timerfd_gettime(cx: &mut Ctx<'_>, fd: Fd, current: GuestAddr) -> SysResult {
+    let file = cx.file(fd.0)?;
+    cx.write(current, &timer(&file)?.time())?;
+    Ok(0)
+}
