@@ -5,6 +5,8 @@
 //!
 //! Costs of an update: two uncontended locks and one round trip to the host; none where the plan is empty.
 
+pub mod named;
+
 use core::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 use std::sync::Arc;
 

@@ -66,6 +66,8 @@ pub struct LoadContext<'a> {
     pub random: [u8; 16],
     /// What addresses are randomised by; 0 for none (`ADDR_NO_RANDOMIZE`).
     pub seed: u64,
+    /// Where paths of mapped files are seen from.
+    pub root: &'a chitin_vfs::path::Path,
     /// Numbers of shared anonymous objects; one counter for the whole kernel.
     pub object_ids: &'a Arc<AtomicU64>,
 }
@@ -86,7 +88,7 @@ pub struct Loaded {
 /// ENOMEM and the like; nothing of it remains then.
 pub async fn load(program: &Program, context: &LoadContext<'_>) -> Result<Loaded> {
     let capabilities = context.platform.capabilities();
-    let mut builder = Builder::new(new_space(context, &capabilities));
+    let mut builder = Builder::new(new_space(context, &capabilities), context.root.clone());
     let facts = map_program(program, &mut builder)?;
     let contents = Contents {
         args: &program.args,

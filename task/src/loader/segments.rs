@@ -6,9 +6,11 @@ use chitin_abi::{Errno, GuestAddr, PAGE_SIZE, Result};
 use chitin_mm::space::{MapRequest, MapSource, Space};
 use chitin_mm::{GuestMemory, HostOp};
 use chitin_vfs::file::OpenFile;
+use chitin_vfs::path::Path;
 
 use super::elf::{Layout, Segment};
 use super::resolve::{ElfFile, read_up_to};
+use crate::memory::named;
 
 /// Bytes copied at a time from files that cannot be mapped.
 const COPY_CHUNK: u64 = 256 << 10;
@@ -29,11 +31,12 @@ pub(super) struct Builder {
     pub(super) space: Space,
     pub(super) ops: Vec<HostOp>,
     pub(super) fill: Fill,
+    root: Path,
 }
 
 impl Builder {
-    pub(super) fn new(space: Space) -> Self {
-        Self { space, ops: Vec::new(), fill: Fill::default() }
+    pub(super) fn new(space: Space, root: Path) -> Self {
+        Self { space, ops: Vec::new(), fill: Fill::default(), root }
     }
 
     /// Maps, with the plan added to ours.
@@ -109,7 +112,7 @@ impl Builder {
         prot: ProtFlags,
     ) -> Result<()> {
         let (addr, len) = (range.0, range.1.saturating_sub(range.0));
-        let mapped = match file.file().map() {
+        let mapped = match named::map(file, &self.root) {
             Ok(mapped) => mapped,
             Err(Errno::ENODEV) => {
                 let writable = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;

@@ -186,6 +186,7 @@ pub async fn load(task: &Arc<Task>, program: &Program, identity: &ExecIdentity) 
         limits: space_limits(task),
         random,
         seed: if fixed { 0 } else { u64::from_ne_bytes(seed) | 1 },
+        root: &task.fs().root(),
         object_ids: &kernel.object_ids,
     };
     loader::load(program, &context).await

@@ -45,6 +45,10 @@ pub async fn exit_task(task: &Arc<Task>, thread: Option<Box<dyn GuestThread>>, s
         let mut tree = kernel.tree.lock();
         remove_from_tree(&mut tree, task, status)
     };
+    if after.process_ended {
+        // Two threads may have been the last but one.
+        crate::ipc::exit_process(task);
+    }
     task.group.thread_gone.notify(PollEvents::POLLIN);
     after.carry_out(&kernel, task);
 }

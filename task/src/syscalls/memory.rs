@@ -16,7 +16,7 @@ pub use self::map::{mmap, remap_file_pages};
 pub use self::policy::{
     MemoryPolicy, get_mempolicy, mbind, set_mempolicy, set_mempolicy_home_node,
 };
-pub use self::process::{may_access, process_vm_readv, process_vm_writev};
+pub use self::process::{may_access, process_madvise, process_vm_readv, process_vm_writev};
 
 use chitin_abi::mm::ProtFlags;
 use chitin_abi::process::{CAP_IPC_LOCK, CAP_SYS_ADMIN, RLIMIT_DATA, RLIMIT_MEMLOCK};

@@ -495,7 +495,7 @@ syscalls! {
     437 openat2(dirfd: Fd, pathname: PathPtr, how: GuestAddr, size: usize) => async open::openat2, Full;
     438 pidfd_getfd(pidfd: Fd, targetfd: Fd, flags: Flags) => sync process::pidfd_getfd, Full;
     439 faccessat2(dirfd: Fd, pathname: PathPtr, mode: u32, flags: AtFlags) => sync stat::faccessat2, Full;
-    440 process_madvise(pidfd: Fd, iovec: GuestAddr, vlen: usize, advice: i32, flags: Flags) => fails ENOSYS;
+    440 process_madvise(pidfd: Fd, iovec: GuestAddr, vlen: usize, advice: i32, flags: Flags) => boxed memory::process_madvise, Full;
     441 epoll_pwait2(epfd: Fd, events: GuestAddr, maxevents: i32, timeout: Time, sigmask: SignalSet, sigsetsize: usize) => fails ENOSYS;
     442 mount_setattr(dirfd: Fd, pathname: PathPtr, flags: AtFlags, attr: GuestAddr, size: usize) => fails ENOSYS;
     443 quotactl_fd(fd: Fd, cmd: Flags, id: i32, addr: GuestAddr) => fails ENOSYS;

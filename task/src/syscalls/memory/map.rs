@@ -13,6 +13,7 @@ use chitin_mm::MappedFile;
 use chitin_mm::space::{MapRequest, MapSource};
 use chitin_vfs::file::OpenFile;
 use chitin_vfs::mount::MountFlags;
+use chitin_vfs::path::Path;
 
 use super::update;
 use crate::context::Ctx;
@@ -45,7 +46,7 @@ pub async fn mmap(
         if flags.contains(MapFlags::MAP_HUGETLB) {
             return Err(Errno::EINVAL.into());
         }
-        file_source(&file, length, prot, flags, offset)?
+        file_source(&file, length, prot, flags, offset, &cx.task.fs().root())?
     };
     update(cx, |space| space.map(MapRequest { addr: addr.0, len: length, prot, flags, source }))
         .await
@@ -68,6 +69,7 @@ fn file_source(
     prot: ProtFlags,
     flags: MapFlags,
     offset: u64,
+    root: &Path,
 ) -> Result<MapSource> {
     if length == 0 {
         return Err(Errno::EINVAL);
@@ -89,7 +91,7 @@ fn file_source(
     if noexec && prot.contains(ProtFlags::PROT_EXEC) {
         return Err(Errno::EPERM);
     }
-    let mapped = file.file().map()?;
+    let mapped = crate::memory::named::map(file, root)?;
     let host = host_file(&mapped, offset, length, shared && writable)?;
     Ok(MapSource::File { file: mapped, offset, host, readable, writable, noexec })
 }

@@ -1,15 +1,19 @@
-//! Other processes' memory: `process_vm_readv(2)`, `process_vm_writev(2)`.
+//! Other processes' memory: `process_vm_readv(2)`, `process_vm_writev(2)`, `process_madvise(2)`.
 
 use std::sync::Arc;
 
-use chitin_abi::process::CAP_SYS_PTRACE;
+use chitin_abi::mm::{MADV_COLD, MADV_COLLAPSE, MADV_PAGEOUT, MADV_WILLNEED};
+use chitin_abi::process::{CAP_SYS_NICE, CAP_SYS_PTRACE};
 use chitin_abi::uio::IOV_MAX;
 use chitin_abi::{Errno, GuestAddr, Result};
 use chitin_mm::GuestMemory;
+use chitin_mm::space::AdviseContext;
 
 use crate::context::Ctx;
 use crate::error::SysResult;
-use crate::syscalls::args::LongFlags;
+use crate::memory::Mm;
+use crate::process::pidfd::PidFd;
+use crate::syscalls::args::{Fd, Flags, LongFlags};
 use crate::syscalls::scatter::{check_range, read_vector};
 use crate::task::Task;
 
@@ -163,4 +167,47 @@ fn copy(
         }
     }
     if done == 0 && remote.piece().is_some() { Err(Errno::EFAULT) } else { Ok(done) }
+}
+
+/// `process_madvise(2)`.
+///
+/// # Errors
+/// EINVAL, EBADF, EPERM, ESRCH, and those of madvise(2) for the first range.
+pub async fn process_madvise(
+    cx: &mut Ctx<'_>,
+    pidfd: Fd,
+    iovec: GuestAddr,
+    vlen: usize,
+    advice: i32,
+    flags: Flags,
+) -> SysResult {
+    if flags.0 != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let ranges = read_vector(cx.memory(), iovec, vlen)?;
+    let target = {
+        let file = cx.task.files().get(pidfd.0)?;
+        let pidfd = file.file().as_any().downcast_ref::<PidFd>().ok_or(Errno::EBADF)?;
+        pidfd.task()?
+    };
+    let advice = advice.cast_unsigned();
+    let own = Arc::ptr_eq(&target.group, &cx.task.group);
+    if !own && !matches!(advice, MADV_COLD | MADV_PAGEOUT | MADV_WILLNEED | MADV_COLLAPSE) {
+        return Err(Errno::EINVAL.into());
+    }
+    if !own && !(may_access(cx.task, &target) && cx.task.cred().has(CAP_SYS_NICE)) {
+        return Err(Errno::EPERM.into());
+    }
+    let mm: Arc<Mm> = target.mm().ok_or(Errno::ESRCH)?;
+    let mut done = 0_u64;
+    for (addr, len) in ranges {
+        let result =
+            mm.update(|space| space.advise(addr, len, advice, AdviseContext::default())).await;
+        match result {
+            Ok(()) => done = done.saturating_add(len),
+            Err(errno) if done == 0 => return Err(errno.into()),
+            Err(_) => break,
+        }
+    }
+    Ok(done)
 }
