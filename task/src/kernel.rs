@@ -64,15 +64,53 @@ pub struct Kernel {
     pub frozen: Freezer,
     /// Devices, file-system types, locks, clocks of files.
     pub vfs: Arc<VfsShared>,
-    /// Numbers of shared anonymous memory.
-    pub object_ids: Arc<AtomicU64>,
     /// What was written below /proc/sys.
     pub sysctls: crate::proc::sysctl::Store,
+    /// Numbers of shared anonymous memory.
+    pub object_ids: Arc<AtomicU64>,
+    /// What the machine has.
+    pub machine: Machine,
     /// Counters that /proc shows.
     pub counters: Counters,
     /// Monotonic time when it was made, nanoseconds.
     pub start_time: u64,
     next_object: AtomicU64,
+}
+
+/// `uname -s`.
+pub const SYSNAME: &str = "Linux";
+/// `uname -r`.
+pub const RELEASE: &str = "6.12.0-chitin";
+/// `uname -v`.
+pub const VERSION: &str = "#1 SMP PREEMPT_DYNAMIC Mon Jan 6 00:00:00 UTC 2025";
+
+/// What the sandbox shows of the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Machine {
+    /// Processors, numbered from 0.
+    pub cpus: usize,
+    /// Bytes of memory.
+    pub memory: u64,
+}
+
+impl Machine {
+    /// The host's processors that this process may use, and its memory. Two host calls; to be made before the
+    /// process confines itself.
+    pub fn host() -> Self {
+        let allowed = rustix::thread::sched_getaffinity(None).map_or(1, |set| set.count());
+        let info = rustix::system::sysinfo();
+        let memory = u64::from(info.mem_unit).saturating_mul(info.totalram);
+        Self { cpus: usize::try_from(allowed).unwrap_or(1).max(1), memory }
+    }
+}
+
+/// Memory of the sandbox, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryInfo {
+    /// All of it.
+    pub total: u64,
+    /// What nobody uses.
+    pub free: u64,
 }
 
 /// Where random bytes come from.
@@ -145,6 +183,8 @@ pub struct KernelParts {
     pub clock: KernelClock,
     /// Randomness.
     pub random: Arc<dyn RandomSource>,
+    /// What the machine has.
+    pub machine: Machine,
     /// Whether system calls are printed.
     pub strace: Option<Strace>,
 }
@@ -168,8 +208,9 @@ impl Kernel {
             exits: Exits::default(),
             strace: parts.strace,
             frozen: Freezer::default(),
-            object_ids: Arc::new(AtomicU64::new(1)),
             sysctls: crate::proc::sysctl::Store::default(),
+            object_ids: Arc::new(AtomicU64::new(1)),
+            machine: parts.machine,
             counters: Counters::default(),
             next_object: AtomicU64::new(1),
         });
@@ -180,6 +221,22 @@ impl Kernel {
     /// A number that no other object of this sandbox has (shared mappings, timers).
     pub fn next_object_id(&self) -> u64 {
         self.next_object.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// How much memory there is and is free: one host call for each address space.
+    pub fn memory(&self) -> MemoryInfo {
+        let members: Vec<_> =
+            self.tree.lock().processes().filter_map(|(_, entry)| entry.member().cloned()).collect();
+        let used = members.iter().filter_map(|member| member.mm());
+        let used = used.fold(0u64, |sum, mm| sum.saturating_add(mm.host().resident().0));
+        let total = self.machine.memory;
+        MemoryInfo { total, free: total.saturating_sub(used) }
+    }
+
+    /// `/proc/loadavg`'s three figures, in 1/65536. Nothing is sampled, because an idle sandbox must not wake:
+    /// the load is always shown as zero.
+    pub fn load_averages(&self) -> [u64; 3] {
+        [0; 3]
     }
 
     /// The inode number of a new namespace.

@@ -73,6 +73,8 @@ pub struct ThreadGroup {
     pub immune: AtomicBool,
     /// Set once its last thread has gone.
     pub exited: AtomicBool,
+    /// `PR_SET_THP_DISABLE`.
+    pub thp_disabled: AtomicBool,
     /// `personality(2)`.
     pub personality: AtomicU32,
     /// CPU time of threads that are gone, nanoseconds: user, system.
@@ -140,6 +142,7 @@ impl ThreadGroup {
             has_execed: AtomicBool::new(false),
             exit: Mutex::default(),
             oom_score_adj: AtomicI32::new(0),
+            thp_disabled: AtomicBool::new(false),
             personality: AtomicU32::new(0),
             dead_cpu: Default::default(),
             exec_cpu: Default::default(),

@@ -72,7 +72,7 @@ async fn serve(cx: &mut Ctx<'_>) -> i32 {
             Event::Syscall => system_call(cx).await,
             Event::ForeignSyscall => signal::force(task, foreign_call(cx.regs)),
             Event::Fault(fault) => fault_signal(cx, &fault).await,
-            Event::Interrupted => {}
+            Event::Interrupted => task.cpu.set(cx.thread.cpu_time()),
             Event::Dead => signal::kill_by_host(task),
         }
     }

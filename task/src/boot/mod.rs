@@ -17,12 +17,13 @@ pub use self::exits::{Exits, exit_code};
 pub use self::launch::ExecError;
 pub use self::manage::ProcessInfo;
 pub use self::spec::{CapabilitySets, ContainerSpec, ProcessSpec};
-use crate::kernel::{HostRandom, Kernel, KernelParts, RandomSource};
+use crate::kernel::{HostRandom, Kernel, KernelParts, Machine, RandomSource};
 use crate::scheduler::Scheduler;
 use crate::syscalls::strace::Strace;
 use crate::time::KernelClock;
 
-/// What a kernel is made with. The default has two workers, the host's clock and randomness.
+/// What a kernel is made with. The default has two workers, the host's clock, randomness and machine; it asks the
+/// host, so it is to be made before the process confines itself.
 pub struct BootConfig {
     /// Worker threads; no more than the platform was made for.
     pub workers: usize,
@@ -32,11 +33,19 @@ pub struct BootConfig {
     pub clock: KernelClock,
     /// Randomness.
     pub random: Arc<dyn RandomSource>,
+    /// What the machine has.
+    pub machine: Machine,
 }
 
 impl Default for BootConfig {
     fn default() -> Self {
-        Self { workers: 2, strace: None, clock: KernelClock::host(), random: Arc::new(HostRandom) }
+        Self {
+            workers: 2,
+            strace: None,
+            clock: KernelClock::host(),
+            random: Arc::new(HostRandom),
+            machine: Machine::host(),
+        }
     }
 }
 
@@ -51,6 +60,7 @@ pub fn boot(platform: Arc<dyn Platform>, config: BootConfig) -> io::Result<Arc<K
         scheduler: scheduler.clone(),
         clock: config.clock,
         random: config.random,
+        machine: config.machine,
         strace: config.strace,
     });
     crate::terminal::install(&kernel);

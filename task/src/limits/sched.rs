@@ -76,8 +76,3 @@ pub const fn priority_range(policy: u32) -> Result<(u32, u32)> {
         _ => Err(Errno::EINVAL),
     }
 }
-
-/// How many processors the sandbox shows.
-pub fn cpu_count() -> usize {
-    std::thread::available_parallelism().map_or(1, core::num::NonZero::get)
-}

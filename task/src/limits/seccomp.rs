@@ -56,6 +56,11 @@ pub enum Verdict {
 }
 
 impl SeccompFilters {
+    /// Strict mode.
+    pub fn strict() -> Self {
+        Self { strict: true, newest: None }
+    }
+
     /// `SECCOMP_MODE_…`.
     pub fn mode(&self) -> u32 {
         match (self.strict, &self.newest) {

@@ -66,7 +66,8 @@ impl View {
             None => {
                 let kernel = self.kernel.upgrade()?;
                 let tree = kernel.tree.lock();
-                let found = tree.tasks().map(|task| task.pid()).find(|pid| self.number(pid) == number);
+                let found =
+                    tree.tasks().map(|task| task.pid()).find(|pid| self.number(pid) == number);
                 let zombie = || {
                     let mut groups = tree.processes().map(|(_, entry)| &entry.group.pid);
                     groups.find(|pid| self.number(pid) == number).map(|pid| pid.global())
@@ -155,7 +156,10 @@ mod tests {
     #[test]
     fn options_are_checked() {
         assert_eq!(parse(b"").map(|options| options.hide), Ok(0));
-        assert_eq!(parse(b"hidepid=2,gid=5").map(|options| (options.hide, options.shown)), Ok((2, ",hidepid=invisible".to_owned())));
+        assert_eq!(
+            parse(b"hidepid=2,gid=5").map(|options| (options.hide, options.shown)),
+            Ok((2, ",hidepid=invisible".to_owned()))
+        );
         assert_eq!(parse(b"hidepid=9").err(), Some(Errno::EINVAL));
         assert_eq!(parse(b"nonsense").err(), Some(Errno::EINVAL));
     }

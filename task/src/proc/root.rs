@@ -16,7 +16,6 @@ use super::format::stat::ticks;
 use super::pids::Processes;
 use super::{View, reader};
 use crate::kernel::Kernel;
-use crate::limits::sched::cpu_count;
 use crate::task::Task;
 
 /// What `/proc/version`, `/proc/sys/kernel` and `uname(2)` say.
@@ -78,9 +77,9 @@ fn put(out: &mut Vec<u8>, text: &str) -> Result<()> {
     Ok(())
 }
 
-fn cpuinfo(_view: &View, _env: &VfsEnv, out: &mut Vec<u8>) -> Result<()> {
+fn cpuinfo(view: &View, _env: &VfsEnv, out: &mut Vec<u8>) -> Result<()> {
     static PROCESSOR: OnceLock<Processor> = OnceLock::new();
-    put(out, &PROCESSOR.get_or_init(Processor::detect).cpuinfo(cpu_count()))
+    put(out, &PROCESSOR.get_or_init(Processor::detect).cpuinfo(view.kernel()?.machine.cpus))
 }
 
 fn show_meminfo(view: &View, _env: &VfsEnv, out: &mut Vec<u8>) -> Result<()> {
@@ -111,7 +110,7 @@ fn cpu_time(kernel: &Kernel) -> (u64, u64) {
 
 fn stat(view: &View, _env: &VfsEnv, out: &mut Vec<u8>) -> Result<()> {
     let kernel = view.kernel()?;
-    let cpus = cpu_count() as u64;
+    let cpus = kernel.machine.cpus as u64;
     let (user, system) = cpu_time(&kernel);
     let uptime = kernel.clock.boottime();
     let all = uptime.saturating_mul(cpus);
@@ -147,7 +146,8 @@ fn uptime(view: &View, _env: &VfsEnv, out: &mut Vec<u8>) -> Result<()> {
     let kernel = view.kernel()?;
     let up = kernel.clock.boottime();
     let (user, system) = cpu_time(&kernel);
-    let idle = up.saturating_mul(cpu_count() as u64).saturating_sub(user).saturating_sub(system);
+    let idle =
+        up.saturating_mul(kernel.machine.cpus as u64).saturating_sub(user).saturating_sub(system);
     let show = |time: u64| format!("{}.{:02}", time / 1_000_000_000, time / 10_000_000 % 100);
     put(out, &format!("{} {}\n", show(up), show(idle)))
 }

@@ -288,6 +288,7 @@ impl After {
         if self.process_ended {
             jobs::hang_up_orphans(task, &self.groups);
             task.group.exited.store(true, Ordering::SeqCst);
+            task.group.timers.lock().clear();
             self.tell_parent(task);
             task.group.exit_event.notify(PollEvents::POLLIN | PollEvents::POLLRDNORM);
             if let (Some(session), Some(terminal)) =

@@ -105,7 +105,7 @@ pub fn take(task: &Task, wanted: SigSet) -> Option<SigInfo> {
 /// A signal of a POSIX timer says how often the timer has expired since.
 fn settle_timer(task: &Task, mut info: SigInfo) -> SigInfo {
     if info.code() == SI_TIMER
-        && let Some(overrun) = task.group.timers.lock().signal_taken(info.timer_id())
+        && let Some(overrun) = crate::time::posix::signal_taken(task, info.timer_id())
     {
         info.set_overrun(overrun);
     }

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 
 use chitin_abi::signal::{
-    SI_USER, SIGBUS, SIGFPE, SIGILL, SIGRTMIN, SIGSEGV, SIGSYS, SIGTRAP, SigInfo, SigSet,
+    SI_TIMER, SI_USER, SIGBUS, SIGFPE, SIGILL, SIGRTMIN, SIGSEGV, SIGSYS, SIGTRAP, SigInfo, SigSet,
 };
 use chitin_abi::{Errno, Result};
 
@@ -70,13 +70,26 @@ impl Queue {
         info
     }
 
-    /// Drops all pending signals of a set.
-    pub fn discard(&mut self, signals: SigSet) {
+    /// Drops all pending signals of a set. Returns the timers whose signals were among them.
+    pub fn discard(&mut self, signals: SigSet) -> Vec<i32> {
         if self.set.intersection(signals).is_empty() {
-            return;
+            return Vec::new();
         }
+        let dropped = self.infos.iter().filter(|info| signals.contains(info.signo()));
+        let timers =
+            dropped.filter(|info| info.code() == SI_TIMER).map(SigInfo::timer_id).collect();
         self.infos.retain(|info| !signals.contains(info.signo()));
         self.set = self.set.difference(signals);
+        timers
+    }
+
+    /// Drops the signal of a timer.
+    pub fn remove_timer(&mut self, id: i32) {
+        self.infos.retain(|info| info.code() != SI_TIMER || info.timer_id() != id);
+        self.set = self.infos.iter().fold(SigSet::EMPTY, |mut set, info| {
+            set.insert(info.signo());
+            set
+        });
     }
 
     /// All of them, oldest first, for `PTRACE_PEEKSIGINFO` and signalfd.

@@ -21,14 +21,22 @@ use crate::task::Task;
 /// # Errors
 /// EINVAL for a number that is no signal, EAGAIN when too many are queued.
 pub fn send_to_task(task: &Arc<Task>, info: SigInfo) -> Result<()> {
+    queue_to_task(task, info).map(|_| ())
+}
+
+/// The same; says whether the signal had an effect, instead of being ignored.
+///
+/// # Errors
+/// As [`send_to_task`].
+pub fn queue_to_task(task: &Arc<Task>, info: SigInfo) -> Result<bool> {
     let signal = info.signo();
     check(signal)?;
     if is_shielded(&task.group, &info) {
-        return Ok(());
+        return Ok(false);
     }
     if signal == SIGKILL {
         begin_exit(task, SIGKILL.cast_signed());
-        return Ok(());
+        return Ok(true);
     }
     prepare(task, signal);
     let limit = queue_limit(&task.group);
@@ -36,13 +44,13 @@ pub fn send_to_task(task: &Arc<Task>, info: SigInfo) -> Result<()> {
         let mut signals = task.signals.lock();
         let kept = signals.mask.contains(signal) || signals.waited.contains(signal);
         if !kept && task.group.actions().ignores(signal) {
-            return Ok(());
+            return Ok(false);
         }
         signals.pending.push(info, limit)?;
     }
     task.interrupt.raise();
     notify::signal_queued(task);
-    Ok(())
+    Ok(true)
 }
 
 /// Sends a signal to a process, of which `member` is a thread (`kill`).
@@ -50,15 +58,23 @@ pub fn send_to_task(task: &Arc<Task>, info: SigInfo) -> Result<()> {
 /// # Errors
 /// As [`send_to_task`].
 pub fn send_to_group(member: &Arc<Task>, info: SigInfo) -> Result<()> {
+    queue_to_group(member, info).map(|_| ())
+}
+
+/// The same; says whether the signal had an effect, instead of being ignored.
+///
+/// # Errors
+/// As [`send_to_task`].
+pub fn queue_to_group(member: &Arc<Task>, info: SigInfo) -> Result<bool> {
     let signal = info.signo();
     check(signal)?;
     let group = &member.group;
     if is_shielded(group, &info) {
-        return Ok(());
+        return Ok(false);
     }
     if signal == SIGKILL {
         begin_exit(member, SIGKILL.cast_signed());
-        return Ok(());
+        return Ok(true);
     }
     prepare(member, signal);
     let limit = queue_limit(group);
@@ -71,14 +87,14 @@ pub fn send_to_group(member: &Arc<Task>, info: SigInfo) -> Result<()> {
         takes.then_some((task, waited))
     });
     if target.is_some_and(|(_, waited)| !waited) && group.actions().ignores(signal) {
-        return Ok(());
+        return Ok(false);
     }
     group.signals.lock().pending.push(info, limit)?;
     if let Some((target, _)) = target {
         target.interrupt.raise();
     }
     notify::signal_queued(member);
-    Ok(())
+    Ok(true)
 }
 
 /// Makes a thread take a signal that it cannot refuse (a fault): blocked or ignored means the default action.
@@ -95,7 +111,7 @@ pub fn force(task: &Arc<Task>, info: SigInfo) {
             // A fault of its own ends even the first process of a namespace.
             task.group.immune.store(false, Ordering::Relaxed);
         }
-        signals.pending.discard(SigSet::from_signals(&[signal]));
+        let _ = signals.pending.discard(SigSet::from_signals(&[signal]));
         // A standard signal that is not pending is never refused.
         let _ = signals.pending.push(info, usize::MAX);
     }
@@ -160,10 +176,12 @@ fn prepare(member: &Arc<Task>, signal: u32) {
 /// Drops pending signals of a process and of all its threads.
 pub fn discard(member: &Arc<Task>, signals: SigSet) {
     let threads = threads_of(member);
-    let mut group = member.group.signals.lock();
-    group.pending.discard(signals);
+    let mut timers = member.group.signals.lock().pending.discard(signals);
     for task in threads {
-        task.signals.lock().pending.discard(signals);
+        timers.extend(task.signals.lock().pending.discard(signals));
+    }
+    for id in timers {
+        crate::time::posix::signal_dropped(member, id);
     }
 }
 

@@ -45,7 +45,11 @@ struct MemoryDevice {
 
 impl Device for MemoryDevice {
     fn open(&self, path: &Path, _flags: OpenFlags, _env: &VfsEnv) -> Result<Arc<dyn File>> {
-        Ok(Arc::new(MemoryFile { kind: self.kind, kernel: Weak::clone(&self.kernel), path: path.clone() }))
+        Ok(Arc::new(MemoryFile {
+            kind: self.kind,
+            kernel: Weak::clone(&self.kernel),
+            path: path.clone(),
+        }))
     }
 }
 
@@ -136,8 +140,13 @@ impl File for MemoryFile {
 
     fn ioctl(&self, command: u32, argument: GuestAddr, context: &dyn IoctlContext) -> Result<u64> {
         match (self.kind, command) {
-            (Kind::Random, RNDGETENTCNT) => context.memory().write(argument, &ENTROPY_BITS.to_ne_bytes())?,
-            (Kind::Random, RNDADDENTROPY | RNDADDTOENTCNT | RNDCLEARPOOL | RNDRESEEDCRNG | RNDZAPENTCNT) => {
+            (Kind::Random, RNDGETENTCNT) => {
+                context.memory().write(argument, &ENTROPY_BITS.to_ne_bytes())?
+            }
+            (
+                Kind::Random,
+                RNDADDENTROPY | RNDADDTOENTCNT | RNDCLEARPOOL | RNDRESEEDCRNG | RNDZAPENTCNT,
+            ) => {
                 return Err(Errno::EPERM);
             }
             _ => return Err(Errno::ENOTTY),
@@ -159,7 +168,14 @@ impl File for MemoryFile {
 
 /// Registers the devices of this module.
 pub fn register(shared: &VfsShared, kernel: &Weak<Kernel>) {
-    let kinds = [(3, Kind::Null), (5, Kind::Zero), (7, Kind::Full), (8, Kind::Random), (9, Kind::Random), (11, Kind::Kmsg)];
+    let kinds = [
+        (3, Kind::Null),
+        (5, Kind::Zero),
+        (7, Kind::Full),
+        (8, Kind::Random),
+        (9, Kind::Random),
+        (11, Kind::Kmsg),
+    ];
     for (minor, kind) in kinds {
         let device = MemoryDevice { kind, kernel: Weak::clone(kernel) };
         shared.devices.register(DeviceKind::Char, MEMORY_MAJOR, minor, Arc::new(device));

@@ -139,7 +139,7 @@ pub async fn clone3(cx: &mut Ctx<'_>, cl_args: GuestAddr, size: usize) -> SysRes
 ///
 /// # Errors
 /// EINVAL below `least`, E2BIG, EFAULT.
-pub fn read_extensible<T: zerocopy::FromBytes + zerocopy::IntoBytes>(
+pub fn read_extensible<T: zerocopy::FromBytes + IntoBytes>(
     cx: &Ctx<'_>,
     addr: GuestAddr,
     size: usize,

@@ -59,7 +59,10 @@ pub fn bit_mask(bits: &[bool]) -> String {
         .chunks(32)
         .rev()
         .map(|chunk| {
-            let value = chunk.iter().enumerate().fold(0_u32, |all, (index, bit)| all | (u32::from(*bit) << index));
+            let value = chunk
+                .iter()
+                .enumerate()
+                .fold(0_u32, |all, (index, bit)| all | (u32::from(*bit) << index));
             format!("{value:0width$x}", width = chunk.len().div_ceil(4))
         })
         .collect();

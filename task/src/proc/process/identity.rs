@@ -215,7 +215,7 @@ pub fn status(object: &Object, env: &VfsEnv, out: &mut Vec<u8>) -> Result<()> {
             numbers(object, &place.session),
         ],
         threads: place.threads.max(1),
-        cpus: vec![true; crate::limits::sched::cpu_count()],
+        cpus: vec![true; object.view().kernel()?.machine.cpus],
         ..Status::default()
     };
     match &task {

@@ -37,7 +37,13 @@ pub struct Object {
 impl Object {
     /// A process.
     pub fn process(view: &Arc<View>, group: &Arc<ThreadGroup>) -> Self {
-        Self { view: Arc::clone(view), group: Arc::downgrade(group), tgid: group.tgid, tid: group.tgid, thread: false }
+        Self {
+            view: Arc::clone(view),
+            group: Arc::downgrade(group),
+            tgid: group.tgid,
+            tid: group.tgid,
+            thread: false,
+        }
     }
 
     /// A thread, by the kernel's number.
@@ -96,7 +102,11 @@ impl Object {
     pub fn task(&self) -> Result<Arc<Task>> {
         let kernel = self.kernel()?;
         let tree = kernel.tree.lock();
-        let task = if self.thread { tree.task(self.tid) } else { tree.process(self.tgid).and_then(ProcessEntry::member) };
+        let task = if self.thread {
+            tree.task(self.tid)
+        } else {
+            tree.process(self.tgid).and_then(ProcessEntry::member)
+        };
         task.filter(|task| task.tgid() == self.tgid).cloned().ok_or(Errno::ESRCH)
     }
 
@@ -114,7 +124,11 @@ impl Object {
         if self.group.strong_count() == 0 {
             return false;
         }
-        if self.thread && self.tid != self.tgid { self.task().is_ok() } else { self.with_entry(|_| ()).is_ok() }
+        if self.thread && self.tid != self.tgid {
+            self.task().is_ok()
+        } else {
+            self.with_entry(|_| ()).is_ok()
+        }
     }
 
     /// Owner of its directory: its effective ids.
@@ -162,13 +176,22 @@ pub fn directory(object: Object) -> Node {
 }
 
 /// A text about the object.
-fn text(object: &Object, permissions: u32, generate: fn(&Object, &VfsEnv, &mut Vec<u8>) -> Result<()>) -> Node {
+fn text(
+    object: &Object,
+    permissions: u32,
+    generate: fn(&Object, &VfsEnv, &mut Vec<u8>) -> Result<()>,
+) -> Node {
     let (owner, object) = (object.clone(), object.clone());
-    Node::text_for(permissions, move |env, out| generate(&object, env, out)).owned_by_now(move || owner.file_owner())
+    Node::text_for(permissions, move |env, out| generate(&object, env, out))
+        .owned_by_now(move || owner.file_owner())
 }
 
 /// A text that only who may look into the process can open.
-fn private(object: &Object, permissions: u32, generate: fn(&Object, &VfsEnv, &mut Vec<u8>) -> Result<()>) -> Node {
+fn private(
+    object: &Object,
+    permissions: u32,
+    generate: fn(&Object, &VfsEnv, &mut Vec<u8>) -> Result<()>,
+) -> Node {
     let target = object.clone();
     text(object, permissions, generate).on_open(move |_, env| access::check(env, &*target.task()?))
 }

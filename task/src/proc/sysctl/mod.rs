@@ -66,7 +66,11 @@ fn check_numbers(bytes: &[u8], count: usize, least: i64, most: i64) -> Result<Ve
         }
         numbers.push(number.to_string());
     }
-    if numbers.is_empty() || numbers.len() > count { Err(Errno::EINVAL) } else { Ok(numbers.join("\t").into_bytes()) }
+    if numbers.is_empty() || numbers.len() > count {
+        Err(Errno::EINVAL)
+    } else {
+        Ok(numbers.join("\t").into_bytes())
+    }
 }
 
 fn change(kernel: &Kernel, row: Row, write: &Write<'_>) -> Result<()> {
@@ -96,7 +100,9 @@ fn node(view: &Arc<View>, row: Row) -> Node {
         let kernel = reading.kernel()?;
         match row.1 {
             Kind::Fixed(text) => out.extend_from_slice(text.as_bytes()),
-            Kind::Numbers(default, ..) | Kind::Text(default) => out.append(&mut kernel.sysctls.get(row.0, default)),
+            Kind::Numbers(default, ..) | Kind::Text(default) => {
+                out.append(&mut kernel.sysctls.get(row.0, default))
+            }
             Kind::Live(show, _) => out.extend_from_slice(show(&kernel, env)?.as_bytes()),
         }
         out.push(b'\n');
@@ -169,7 +175,8 @@ mod tests {
 
     #[test]
     fn every_path_is_there_once() {
-        let mut paths: Vec<&str> = rows::ALL.iter().flat_map(|rows| rows.iter()).map(|row| row.0).collect();
+        let mut paths: Vec<&str> =
+            rows::ALL.iter().flat_map(|rows| rows.iter()).map(|row| row.0).collect();
         let all = paths.len();
         paths.sort_unstable();
         paths.dedup();
