@@ -30,6 +30,9 @@ use super::limits;
 use super::locks;
 use super::memory;
 use super::misc;
+use super::mount_fd;
+use super::mount_info;
+use super::mounts;
 use super::open;
 use super::prctl;
 use super::process;
@@ -289,7 +292,7 @@ syscalls! {
     136 ustat(dev: u32, ubuf: GuestAddr) => sync stat::ustat, Full;
     137 statfs(path: PathPtr, buf: GuestAddr) => sync stat::statfs, Full;
     138 fstatfs(fd: Fd, buf: GuestAddr) => sync stat::fstatfs, Full;
-    139 sysfs(option: i32, arg1: u64, arg2: GuestAddr) => fails ENOSYS;
+    139 sysfs(option: i32, arg1: u64, arg2: GuestAddr) => sync mounts::sysfs, Full;
     140 getpriority(which: i32, who: i32) => sync sched::getpriority, Full;
     141 setpriority(which: i32, who: i32, prio: i32) => sync sched::setpriority, Full;
     142 sched_setparam(pid: i32, param: GuestAddr) => sync sched::sched_setparam, Full;
@@ -305,7 +308,7 @@ syscalls! {
     152 munlockall() => async memory::munlockall, Full;
     153 vhangup() => fails EPERM;
     154 modify_ldt(func: i32, ptr: GuestAddr, bytecount: u64) => fails ENOSYS;
-    155 pivot_root(new_root: PathPtr, put_old: PathPtr) => fails ENOSYS;
+    155 pivot_root(new_root: PathPtr, put_old: PathPtr) => sync mounts::pivot_root, Full;
     156 _sysctl(args: GuestAddr) => fails ENOSYS;
     157 prctl(op: i32, arg2: u64, arg3: u64, arg4: u64, arg5: u64) => async prctl::prctl, Partial("PR_SET_MM, PR_SET_MDWE, PR_SCHED_CORE");
     158 arch_prctl(op: Flags, addr: GuestAddr) => sync thread::arch_prctl, Full;
@@ -315,8 +318,8 @@ syscalls! {
     162 sync() => async sync::sync, Full;
     163 acct(filename: PathPtr) => fails EPERM;
     164 settimeofday(tv: GuestAddr, tz: GuestAddr) => sync time::settimeofday, Partial("always EPERM");
-    165 mount(source: PathPtr, target: PathPtr, fstype: PathPtr, flags: LongFlags, data: GuestAddr) => fails ENOSYS;
-    166 umount2(target: PathPtr, flags: Flags) => fails ENOSYS;
+    165 mount(source: PathPtr, target: PathPtr, fstype: PathPtr, flags: LongFlags, data: GuestAddr) => sync mounts::mount, Full;
+    166 umount2(target: PathPtr, flags: Flags) => sync mounts::umount2, Full;
     167 swapon(path: PathPtr, flags: Flags) => fails EPERM;
     168 swapoff(path: PathPtr) => fails EPERM;
     169 reboot(magic: Flags, magic2: Flags, op: Flags, arg: GuestAddr) => sync misc::reboot, Full;
@@ -489,12 +492,12 @@ syscalls! {
     425 io_uring_setup(entries: u32, params: GuestAddr) => fails ENOSYS;
     426 io_uring_enter(fd: Fd, to_submit: u32, min_complete: u32, flags: Flags, sig: GuestAddr, sigsz: usize) => fails ENOSYS;
     427 io_uring_register(fd: Fd, opcode: u32, arg: GuestAddr, nr_args: u32) => fails ENOSYS;
-    428 open_tree(dirfd: Fd, pathname: PathPtr, flags: Flags) => fails ENOSYS;
-    429 move_mount(from_dirfd: Fd, from_pathname: PathPtr, to_dirfd: Fd, to_pathname: PathPtr, flags: Flags) => fails ENOSYS;
-    430 fsopen(fsname: PathPtr, flags: Flags) => fails ENOSYS;
-    431 fsconfig(fs_fd: Fd, cmd: u32, key: PathPtr, value: GuestAddr, aux: i32) => fails ENOSYS;
-    432 fsmount(fs_fd: Fd, flags: Flags, attr_flags: Flags) => fails ENOSYS;
-    433 fspick(dirfd: Fd, pathname: PathPtr, flags: Flags) => fails ENOSYS;
+    428 open_tree(dirfd: Fd, pathname: PathPtr, flags: Flags) => sync mount_fd::open_tree, Full;
+    429 move_mount(from_dirfd: Fd, from_pathname: PathPtr, to_dirfd: Fd, to_pathname: PathPtr, flags: Flags) => sync mount_fd::move_mount, Partial("no MOVE_MOUNT_SET_GROUP and BENEATH");
+    430 fsopen(fsname: PathPtr, flags: Flags) => sync mount_fd::fsopen, Full;
+    431 fsconfig(fs_fd: Fd, cmd: u32, key: PathPtr, value: GuestAddr, aux: i32) => sync mount_fd::fsconfig, Partial("no messages, no FSCONFIG_SET_FD and SET_BINARY");
+    432 fsmount(fs_fd: Fd, flags: Flags, attr_flags: Flags) => sync mount_fd::fsmount, Full;
+    433 fspick(dirfd: Fd, pathname: PathPtr, flags: Flags) => sync mount_fd::fspick, Full;
     434 pidfd_open(pid: i32, flags: Flags) => sync process::pidfd_open, Full;
     435 clone3(cl_args: GuestAddr, size: usize) => boxed process::clone3, Partial("CLONE_INTO_CGROUP");
     436 close_range(first: u32, last: u32, flags: Flags) => sync open::close_range, Full;
@@ -503,7 +506,7 @@ syscalls! {
     439 faccessat2(dirfd: Fd, pathname: PathPtr, mode: u32, flags: AtFlags) => sync stat::faccessat2, Full;
     440 process_madvise(pidfd: Fd, iovec: GuestAddr, vlen: usize, advice: i32, flags: Flags) => boxed memory::process_madvise, Full;
     441 epoll_pwait2(epfd: Fd, events: GuestAddr, maxevents: i32, timeout: Time, sigmask: SignalSet, sigsetsize: usize) => fails ENOSYS;
-    442 mount_setattr(dirfd: Fd, pathname: PathPtr, flags: AtFlags, attr: GuestAddr, size: usize) => fails ENOSYS;
+    442 mount_setattr(dirfd: Fd, pathname: PathPtr, flags: AtFlags, attr: GuestAddr, size: usize) => sync mount_fd::mount_setattr, Partial("no idmapped mounts");
     443 quotactl_fd(fd: Fd, cmd: Flags, id: i32, addr: GuestAddr) => fails ENOSYS;
     444 landlock_create_ruleset(attr: GuestAddr, size: usize, flags: Flags) => fails ENOSYS;
     445 landlock_add_rule(ruleset_fd: Fd, rule_type: i32, rule_attr: GuestAddr, flags: Flags) => fails ENOSYS;
@@ -518,8 +521,8 @@ syscalls! {
     454 futex_wake(uaddr: GuestAddr, mask: LongFlags, nr: i32, flags: Flags) => sync futex::futex_wake, Full;
     455 futex_wait(uaddr: GuestAddr, val: u64, mask: LongFlags, flags: Flags, timeout: Time, clockid: Clock) => async futex::futex_wait, Full;
     456 futex_requeue(waiters: GuestAddr, flags: Flags, nr_wake: i32, nr_requeue: i32) => sync futex::futex_requeue, Full;
-    457 statmount(req: GuestAddr, buf: GuestAddr, bufsize: usize, flags: Flags) => fails ENOSYS;
-    458 listmount(req: GuestAddr, mnt_ids: GuestAddr, nr_mnt_ids: usize, flags: Flags) => fails ENOSYS;
+    457 statmount(req: GuestAddr, buf: GuestAddr, bufsize: usize, flags: Flags) => sync mount_info::statmount, Partial("only the own namespace");
+    458 listmount(req: GuestAddr, mnt_ids: GuestAddr, nr_mnt_ids: usize, flags: Flags) => sync mount_info::listmount, Partial("only the own namespace");
     459 lsm_get_self_attr(attr: u32, ctx: GuestAddr, size: GuestAddr, flags: Flags) => fails EOPNOTSUPP;
     460 lsm_set_self_attr(attr: u32, ctx: GuestAddr, size: u32, flags: Flags) => fails EOPNOTSUPP;
     461 lsm_list_modules(ids: GuestAddr, size: GuestAddr, flags: Flags) => fails EOPNOTSUPP;
@@ -528,7 +531,7 @@ syscalls! {
     464 getxattrat(dirfd: Fd, pathname: PathPtr, flags: AtFlags, name: PathPtr, args: GuestAddr, size: usize) => sync xattr::getxattrat, Full;
     465 listxattrat(dirfd: Fd, pathname: PathPtr, flags: AtFlags, list: BytesOut, size: usize) => sync xattr::listxattrat, Full;
     466 removexattrat(dirfd: Fd, pathname: PathPtr, flags: AtFlags, name: PathPtr) => sync xattr::removexattrat, Full;
-    467 open_tree_attr(dirfd: Fd, pathname: PathPtr, flags: Flags, attr: GuestAddr, size: usize) => fails ENOSYS;
+    467 open_tree_attr(dirfd: Fd, pathname: PathPtr, flags: Flags, attr: GuestAddr, size: usize) => sync mount_fd::open_tree_attr, Full;
     468 file_getattr(dirfd: Fd, pathname: PathPtr, attr: GuestAddr, size: usize, flags: AtFlags) => fails ENOSYS;
     469 file_setattr(dirfd: Fd, pathname: PathPtr, attr: GuestAddr, size: usize, flags: AtFlags) => fails ENOSYS;
 }
