@@ -63,9 +63,24 @@ macro_rules! plain_namespace {
     };
 }
 
-plain_namespace! {
-    /// Network devices, ports and abstract socket names of a group of tasks.
-    NetNamespace
+/// Network devices, ports and abstract socket names of a group of tasks.
+pub struct NetNamespace {
+    /// Inode number in /proc/pid/ns.
+    pub id: u64,
+    /// The user namespace that owns it.
+    pub user_ns: Arc<UserNamespace>,
+    /// Unix sockets.
+    pub unix: crate::socket::unix::UnixNamespace,
+    /// TCP and UDP.
+    pub inet: crate::socket::inet::InetStack,
+}
+
+impl NetNamespace {
+    /// A namespace that `user_ns` owns, with nothing but a loopback interface.
+    pub fn new(id: u64, user_ns: Arc<UserNamespace>) -> Arc<Self> {
+        let inet = crate::socket::inet::InetStack::new(id);
+        Arc::new(Self { id, user_ns, unix: Default::default(), inet })
+    }
 }
 plain_namespace! {
     /// Where the cgroup tree starts.

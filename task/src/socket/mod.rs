@@ -4,20 +4,21 @@
 //! `poll` and epoll work on it. Nothing here blocks: what would block fails with `EAGAIN` and the system call
 //! waits on [`Socket::queue`].
 //!
-//! - [`unix`]: `AF_UNIX`. - [`common`]: the options of `SOL_SOCKET`. - [`control`]: control messages.
+//! - [`unix`]: `AF_UNIX`. - [`inet`]: `AF_INET` and `AF_INET6`. - [`common`]: the options of `SOL_SOCKET`. - [`control`]: control messages.
 //! - [`caller`]: who makes a call, as far as sockets want to know.
 
 pub mod caller;
 pub mod common;
 pub mod control;
 mod file;
+pub mod inet;
 pub mod unix;
 
 use core::any::Any;
 use std::sync::Arc;
 
 use chitin_abi::fs::OpenFlags;
-use chitin_abi::net::{AF_UNIX, SHUT_RD, SHUT_RDWR, SHUT_WR, SOCK_CLOEXEC, SOCK_NONBLOCK};
+use chitin_abi::net::{AF_INET, AF_INET6, AF_UNIX, SHUT_RD, SHUT_RDWR, SHUT_WR, SOCK_CLOEXEC, SOCK_NONBLOCK};
 use chitin_abi::poll::PollEvents;
 use chitin_abi::{Errno, GuestAddr, Result};
 use chitin_vfs::file::{IoctlContext, OpenFile};
@@ -267,6 +268,7 @@ pub fn create(domain: u32, kind: u32, protocol: u32, caller: &Caller<'_>) -> Res
     }
     match domain {
         AF_UNIX => Ok(unix::UnixSocket::create(kind, protocol, caller)?),
+        AF_INET | AF_INET6 => inet::InetSocket::create(domain, kind, protocol, caller),
         _ => Err(Errno::EAFNOSUPPORT),
     }
 }

@@ -16,7 +16,7 @@ use chitin_vfs::pipe::new_pipe;
 use chitin_vfs::timerfd::{ArmedTimer, TimerFd, TimerService, TimerTarget, new_timerfd};
 use zerocopy::IntoBytes;
 
-use super::args::{Fd, FdPair, Flags};
+use super::args::{Clock, Fd, FdPair, Flags, OpenMode};
 use crate::context::Ctx;
 use crate::error::SysResult;
 use crate::kernel::Kernel;
@@ -60,11 +60,11 @@ fn status(nonblocking: bool) -> OpenFlags {
 
 /// `pipe(2)`.
 pub fn pipe(cx: &mut Ctx<'_>, pair: FdPair) -> SysResult {
-    pipe2(cx, pair, Flags(0))
+    pipe2(cx, pair, OpenMode(0))
 }
 
 /// `pipe2(2)`.
-pub fn pipe2(cx: &mut Ctx<'_>, pair: FdPair, flags: Flags) -> SysResult {
+pub fn pipe2(cx: &mut Ctx<'_>, pair: FdPair, flags: OpenMode) -> SysResult {
     if flags.0 & !(O_CLOEXEC | O_NONBLOCK | O_DIRECT | O_EXCL) != 0 {
         return Err(Errno::EINVAL.into());
     }
@@ -118,8 +118,8 @@ impl TimerService for Timers {
 }
 
 /// `timerfd_create(2)`.
-pub fn timerfd_create(cx: &mut Ctx<'_>, clock: i32, flags: Flags) -> SysResult {
-    let clock = clock.cast_unsigned();
+pub fn timerfd_create(cx: &mut Ctx<'_>, clock: Clock, flags: Flags) -> SysResult {
+    let clock = clock.0.cast_unsigned();
     let known = [CLOCK_REALTIME, CLOCK_MONOTONIC, CLOCK_BOOTTIME, CLOCK_REALTIME_ALARM, CLOCK_BOOTTIME_ALARM];
     if flags.0 & !(TFD_CLOEXEC | TFD_NONBLOCK) != 0 || !known.contains(&clock) {
         return Err(Errno::EINVAL.into());

@@ -24,6 +24,8 @@ pub enum RestartBlock {
     Futex(crate::syscalls::futex::FutexRestart),
     /// A sleep.
     Sleep(Sleeping),
+    /// A `poll(2)`.
+    Poll(crate::syscalls::poll::PollRestart),
 }
 
 /// Goes on with a call.
@@ -34,6 +36,7 @@ pub async fn restart(cx: &mut Ctx<'_>, block: RestartBlock) -> SysResult {
     match block {
         RestartBlock::Futex(wait) => Box::pin(crate::syscalls::futex::restart(cx, wait)).await,
         RestartBlock::Sleep(sleeping) => super::sleep::sleep(cx, sleeping).await,
+        RestartBlock::Poll(poll) => Box::pin(crate::syscalls::poll::restart(cx, poll)).await,
     }
 }
 

@@ -113,9 +113,9 @@ impl UnixSocket {
         let mut received = Received::default();
         let identity = {
             let Some(message) = state.inbox.get_mut(index) else { return Err(Errno::EAGAIN) };
-            let rest = message.data.get(skip..).unwrap_or_default();
             received.from = message.from.as_ref().map(|from| address::emit(Some(from)));
             received.control.rights = if peek { message.rights.clone() } else { self.land(message) };
+            let rest = message.data.get(skip..).unwrap_or_default();
             let stored = if rest.is_empty() || to.remaining() == 0 { Ok(0) } else { to.put(rest) };
             let (length, identity) = (rest.len(), message.identity.clone());
             if !peek {

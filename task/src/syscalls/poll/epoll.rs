@@ -66,7 +66,7 @@ pub async fn epoll_pwait(
     max: i32,
     timeout: i32,
     mask: SignalSet,
-    mask_size: u64,
+    mask_size: usize,
 ) -> SysResult {
     let guard = MaskGuard::install(cx, mask.0, mask_size)?;
     let until = Until::after_millis(cx, timeout);
@@ -82,7 +82,7 @@ pub async fn epoll_pwait2(
     max: i32,
     timeout: Time,
     mask: SignalSet,
-    mask_size: u64,
+    mask_size: usize,
 ) -> SysResult {
     let until = Until::after_timespec(cx, timeout.0)?;
     let guard = MaskGuard::install(cx, mask.0, mask_size)?;

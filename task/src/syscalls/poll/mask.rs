@@ -17,11 +17,11 @@ impl MaskGuard {
     ///
     /// # Errors
     /// EINVAL for a set of another size, EFAULT.
-    pub(super) fn install(cx: &Ctx<'_>, addr: GuestAddr, size: u64) -> Result<Self> {
+    pub(super) fn install(cx: &Ctx<'_>, addr: GuestAddr, size: usize) -> Result<Self> {
         if addr.is_null() {
             return Ok(Self { installed: false });
         }
-        if size != size_of::<SigSet>() as u64 {
+        if size != size_of::<SigSet>() {
             return Err(Errno::EINVAL);
         }
         let mut mask: SigSet = cx.read(addr)?;

@@ -21,7 +21,7 @@ use chitin_vfs::file::OpenFile;
 
 pub use self::epoll::{epoll_create, epoll_create1, epoll_ctl, epoll_pwait, epoll_pwait2, epoll_wait};
 use self::mask::MaskGuard;
-pub use self::poll::{poll, ppoll};
+pub use self::poll::{PollRestart, poll, ppoll, restart};
 pub use self::select::{pselect6, select};
 use crate::context::Ctx;
 use crate::error::{Restart, SysResult};

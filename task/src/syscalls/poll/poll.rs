@@ -17,20 +17,25 @@ pub async fn poll(cx: &mut Ctx<'_>, fds: GuestAddr, count: u32, timeout: i32) ->
     poll_until(cx, fds, count, until).await
 }
 
-/// The rest of an interrupted `poll(2)`, for `restart_syscall(2)`.
+/// What is left of an interrupted `poll(2)`.
+pub struct PollRestart {
+    fds: GuestAddr,
+    count: u32,
+    until: Until,
+}
+
+/// Goes on with an interrupted `poll(2)`.
 ///
 /// # Errors
 /// As [`poll`].
-pub async fn poll_again(cx: &mut Ctx<'_>, fds: GuestAddr, count: u32, deadline: Option<u64>) -> SysResult {
-    let until = deadline.map_or(Until::Forever, Until::Deadline);
-    poll_until(cx, fds, count, until).await
+pub async fn restart(cx: &mut Ctx<'_>, rest: PollRestart) -> SysResult {
+    poll_until(cx, rest.fds, rest.count, rest.until).await
 }
 
 async fn poll_until(cx: &mut Ctx<'_>, fds: GuestAddr, count: u32, until: Until) -> SysResult {
     let result = wait(cx, fds, count, until, Restart::Block).await;
     if result == Err(SysError::Restart(Restart::Block)) {
-        let block = RestartBlock::Poll { fds, count, deadline: until.deadline() };
-        *cx.task.restart.lock() = Some(block);
+        *cx.task.restart.lock() = Some(RestartBlock::Poll(PollRestart { fds, count, until }));
     }
     result
 }
@@ -42,7 +47,7 @@ pub async fn ppoll(
     count: u32,
     timeout: Time,
     mask: SignalSet,
-    mask_size: u64,
+    mask_size: usize,
 ) -> SysResult {
     let until = Until::after_timespec(cx, timeout.0)?;
     let guard = MaskGuard::install(cx, mask.0, mask_size)?;

@@ -57,7 +57,7 @@ pub async fn pselect6(
 ) -> SysResult {
     let mask = if mask.is_null() { SigsetArgument::default() } else { cx.read(mask)? };
     let until = Until::after_timespec(cx, timeout.0)?;
-    let guard = MaskGuard::install(cx, GuestAddr(mask.sigmask), mask.sigsetsize)?;
+    let guard = MaskGuard::install(cx, GuestAddr(mask.sigmask), mask.sigsetsize as usize)?;
     let result = run(cx, nfds, [read, write, except], until).await;
     let result = guard.finish(cx.task, result);
     write_remaining(cx, timeout.0, until, result)

@@ -17,7 +17,7 @@ use chitin_vfs::file::OpenFile;
 
 pub use self::message::{recvfrom, recvmmsg, recvmsg, sendmmsg, sendmsg, sendto};
 pub use self::options::{getsockopt, setsockopt};
-use super::args::{Fd, FdPair};
+use super::args::{Fd, FdPair, Flags};
 use super::streams::{install, install_pair};
 use crate::context::Ctx;
 use crate::error::{SysError, SysResult};
@@ -112,12 +112,12 @@ pub async fn connect(cx: &mut Ctx<'_>, fd: Fd, addr: GuestAddr, length: u32) -> 
 
 /// `accept(2)`.
 pub async fn accept(cx: &mut Ctx<'_>, fd: Fd, addr: GuestAddr, length: GuestAddr) -> SysResult {
-    accept4(cx, fd, addr, length, 0).await
+    accept4(cx, fd, addr, length, Flags(0)).await
 }
 
 /// `accept4(2)`.
-pub async fn accept4(cx: &mut Ctx<'_>, fd: Fd, addr: GuestAddr, length: GuestAddr, flags: i32) -> SysResult {
-    let flags = flags.cast_unsigned();
+pub async fn accept4(cx: &mut Ctx<'_>, fd: Fd, addr: GuestAddr, length: GuestAddr, flags: Flags) -> SysResult {
+    let flags = flags.0;
     if flags & !(SOCK_CLOEXEC | SOCK_NONBLOCK) != 0 {
         return Err(Errno::EINVAL.into());
     }

@@ -1,0 +1,375 @@
+//! `AF_INET` and `AF_INET6` over [`chitin_net_stack`] (`ip(7)`, `tcp(7)`, `udp(7)`).
+//!
+//! A network namespace has one [`InetStack`]: the sans-IO stack behind a lock, and which of its sockets has which
+//! wait queue. Every call goes into the stack, which carries packets over its loopback interface until all is
+//! quiet; then, with the lock released, the queues of the sockets that have changed are told.
+//!
+//! Costs: one lock of the namespace's stack per call; a send copies once into a shared buffer that becomes the
+//! receiver's, a receive copies once out of it.
+
+mod address;
+mod options;
+mod proc_text;
+
+use core::sync::atomic::{AtomicU64, Ordering};
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+
+use bytes::Bytes;
+use chitin_abi::net::{
+    AF_INET, AF_INET6, IPPROTO_ICMP, IPPROTO_TCP, IPPROTO_UDP, MSG_DONTWAIT, MSG_ERRQUEUE, MSG_OOB, MSG_PEEK, MSG_TRUNC,
+    SIOCINQ, SIOCOUTQ, SOCK_DGRAM, SOCK_RAW, SOCK_STREAM,
+};
+use chitin_abi::poll::PollEvents;
+use chitin_abi::process::{CAP_NET_BIND_SERVICE, CAP_NET_RAW};
+use chitin_abi::{Errno, GuestAddr, Result};
+use chitin_net_stack::{Proto, SocketId, Stack, TcpOptions, TcpState, UdpOptions};
+use chitin_vfs::file::IoctlContext;
+use chitin_vfs::io::{Sink, Source};
+use chitin_vfs::wait::WaitQueue;
+use parking_lot::Mutex;
+
+use super::{Caller, Common, Outgoing, Received, Shutdown, Socket, SocketInfo};
+use crate::namespace::NetNamespace;
+use crate::time::KernelClock;
+
+/// Ports below are for privileged callers (`net.ipv4.ip_unprivileged_port_start`).
+const UNPRIVILEGED_PORTS: u16 = 1024;
+/// Bytes that one send takes at a time.
+const CHUNK: usize = 1 << 18;
+
+/// The TCP/IP stack of a network namespace.
+pub struct InetStack {
+    stack: Mutex<Stack>,
+    sockets: Mutex<HashMap<SocketId, Weak<InetSocket>>>,
+    clock: KernelClock,
+}
+
+impl InetStack {
+    /// A stack with a loopback interface.
+    pub fn new(seed: u64) -> Self {
+        let clock = KernelClock::default();
+        let seed = seed ^ clock.realtime_nanos();
+        Self { stack: Mutex::new(Stack::new(seed)), sockets: Mutex::default(), clock }
+    }
+
+    /// Works on the stack, then tells the sockets that have changed.
+    fn with<T>(&self, work: impl FnOnce(&mut Stack, u64) -> T) -> T {
+        let now = self.clock.monotonic();
+        let (value, events) = {
+            let mut stack = self.stack.lock();
+            let value = work(&mut stack, now);
+            (value, stack.take_events())
+        };
+        for (id, events) in events {
+            let socket = self.sockets.lock().get(&id).and_then(Weak::upgrade);
+            if let Some(socket) = socket {
+                socket.queue.notify(events);
+            }
+        }
+        value
+    }
+}
+
+/// A TCP or UDP socket.
+pub struct InetSocket {
+    id: SocketId,
+    proto: Proto,
+    v6: bool,
+    common: Common,
+    queue: Arc<WaitQueue>,
+    net: Arc<NetNamespace>,
+    /// Options that are kept and shown, by level and name.
+    values: Mutex<HashMap<(u32, u32), i32>>,
+    user: u32,
+    ino: AtomicU64,
+}
+
+impl InetSocket {
+    /// A new socket by its numbers.
+    ///
+    /// # Errors
+    /// EPROTONOSUPPORT, ESOCKTNOSUPPORT, EPERM, EACCES.
+    pub fn create(domain: u32, kind: u32, protocol: u32, caller: &Caller<'_>) -> Result<Arc<dyn Socket>> {
+        let proto = match (kind, protocol) {
+            (SOCK_STREAM, 0 | IPPROTO_TCP) => Proto::Tcp,
+            (SOCK_DGRAM, 0 | IPPROTO_UDP) => Proto::Udp,
+            (SOCK_DGRAM, IPPROTO_ICMP) => return Err(Errno::EACCES),
+            (SOCK_STREAM | SOCK_DGRAM, _) => return Err(Errno::EPROTONOSUPPORT),
+            (SOCK_RAW, 0) => return Err(Errno::EPROTONOSUPPORT),
+            (SOCK_RAW, _) if !caller.has_net_capability(CAP_NET_RAW) => return Err(Errno::EPERM),
+            (SOCK_RAW, _) => return Err(Errno::EPROTONOSUPPORT),
+            _ => return Err(Errno::ESOCKTNOSUPPORT),
+        };
+        let v6 = domain == AF_INET6;
+        let user = caller.fs_cred().uid;
+        let net = caller.net();
+        let id = net.inet.with(|stack, _| match proto {
+            Proto::Tcp => stack.tcp_open(TcpOptions { v6, user, ..TcpOptions::default() }),
+            Proto::Udp => stack.udp_open(UdpOptions { v6, user, ..UdpOptions::default() }),
+        });
+        Ok(Self::adopt(id, proto, v6, user, net))
+    }
+
+    fn adopt(id: SocketId, proto: Proto, v6: bool, user: u32, net: &Arc<NetNamespace>) -> Arc<Self> {
+        let common = Common::default();
+        if proto == Proto::Tcp {
+            common.send_buffer.store(16384, Ordering::Relaxed);
+            common.receive_buffer.store(131_072, Ordering::Relaxed);
+        }
+        let socket = Arc::new(Self {
+            id,
+            proto,
+            v6,
+            common,
+            queue: Arc::default(),
+            net: Arc::clone(net),
+            values: Mutex::default(),
+            user,
+            ino: AtomicU64::new(0),
+        });
+        net.inet.sockets.lock().insert(id, Arc::downgrade(&socket));
+        socket
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut Stack, u64) -> T) -> T {
+        self.net.inet.with(work)
+    }
+
+    fn value(&self, level: u32, name: u32) -> Option<i32> {
+        self.values.lock().get(&(level, name)).copied()
+    }
+
+    fn v6_only(&self) -> bool {
+        use chitin_abi::net::{IPV6_V6ONLY, SOL_IPV6};
+        self.value(SOL_IPV6, IPV6_V6ONLY).is_some_and(|value| value != 0)
+    }
+
+    fn send_tcp(&self, from: &mut dyn Source, flags: u32) -> Result<usize> {
+        if flags & MSG_OOB != 0 {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        let mut sent = 0;
+        loop {
+            let room = match self.with(|stack, _| stack.tcp_send_room(self.id)) {
+                Ok(room) => room,
+                Err(errno) if sent == 0 => return Err(errno),
+                Err(_) => return Ok(sent),
+            };
+            let want = room.min(from.remaining()).min(CHUNK);
+            if want == 0 {
+                return Ok(sent);
+            }
+            let mut data = vec![0; want];
+            let count = match from.take(&mut data) {
+                Ok(count) if count > 0 => count,
+                _ if sent > 0 => return Ok(sent),
+                Ok(_) => return Err(Errno::EFAULT),
+                Err(errno) => return Err(errno),
+            };
+            data.truncate(count);
+            sent += self.with(|stack, now| stack.tcp_push(self.id, Bytes::from(data), now))?;
+        }
+    }
+
+    fn receive_tcp(&self, to: &mut dyn Sink, flags: u32) -> Result<Received> {
+        if flags & MSG_OOB != 0 {
+            return Err(Errno::EINVAL);
+        }
+        let (most, peek) = (to.remaining(), flags & MSG_PEEK != 0);
+        let discard = flags & MSG_TRUNC != 0;
+        let mut take = |bytes: &[u8]| if discard { Ok(bytes.len()) } else { to.put(bytes) };
+        let count = self.with(|stack, _| stack.tcp_receive(self.id, most, peek, 0, &mut take))?;
+        Ok(Received { count, stop: count == 0, ..Received::default() })
+    }
+
+    fn send_udp(&self, from: &mut dyn Source, message: &Outgoing<'_>) -> Result<usize> {
+        if message.flags & MSG_OOB != 0 {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        if from.remaining() > usize::from(u16::MAX) {
+            return Err(Errno::EMSGSIZE);
+        }
+        let to = message.to.map(|bytes| address::parse_for_send(bytes, self.v6)).transpose()?;
+        let length = from.remaining();
+        let mut data = vec![0; length];
+        if length > 0 && from.take(&mut data)? < length {
+            return Err(Errno::EFAULT);
+        }
+        self.with(|stack, _| stack.udp_send(self.id, to, Bytes::from(data)))
+    }
+
+    fn receive_udp(&self, to: &mut dyn Sink, flags: u32) -> Result<Received> {
+        if flags & MSG_OOB != 0 {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        let datagram = self.with(|stack, _| stack.udp_receive(self.id, flags & MSG_PEEK != 0))?;
+        let Some(datagram) = datagram else {
+            // The end counts only for those who wait.
+            return if flags & MSG_DONTWAIT != 0 { Err(Errno::EAGAIN) } else { Ok(Received::default()) };
+        };
+        let length = datagram.data.len();
+        let stored = if length == 0 || to.remaining() == 0 { 0 } else { to.put(&datagram.data)? };
+        if stored < length && to.remaining() > 0 {
+            return Err(Errno::EFAULT);
+        }
+        let mut received = Received {
+            count: if flags & MSG_TRUNC != 0 { length } else { stored },
+            from: Some(address::emit(datagram.from)),
+            flags: if stored < length { MSG_TRUNC } else { 0 },
+            ..Received::default()
+        };
+        self.attach_packet_info(&datagram, &mut received.control);
+        Ok(received)
+    }
+}
+
+impl Socket for InetSocket {
+    fn as_any(&self) -> &dyn core::any::Any {
+        self
+    }
+
+    fn info(&self) -> SocketInfo {
+        let (kind, protocol) = match self.proto {
+            Proto::Tcp => (SOCK_STREAM, IPPROTO_TCP),
+            Proto::Udp => (SOCK_DGRAM, IPPROTO_UDP),
+        };
+        SocketInfo { domain: if self.v6 { AF_INET6 } else { AF_INET }, kind, protocol }
+    }
+
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn queue(&self) -> &Arc<WaitQueue> {
+        &self.queue
+    }
+
+    fn poll(&self) -> PollEvents {
+        self.with(|stack, _| stack.poll(self.id))
+    }
+
+    fn bind(&self, bytes: &[u8], caller: &Caller<'_>) -> Result<()> {
+        let address = address::parse_for_bind(bytes, self.v6)?;
+        let privileged = (1..UNPRIVILEGED_PORTS).contains(&address.port());
+        if privileged && !caller.has_net_capability(CAP_NET_BIND_SERVICE) {
+            return Err(Errno::EACCES);
+        }
+        self.apply_options();
+        let v6_only = self.v6_only();
+        self.with(|stack, _| stack.bind(self.id, address, v6_only))
+    }
+
+    fn listen(&self, backlog: u32, _caller: &Caller<'_>) -> Result<()> {
+        if self.proto != Proto::Tcp {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        self.apply_options();
+        let backlog = backlog.min(chitin_abi::net::SOMAXCONN) as usize;
+        self.with(|stack, _| stack.listen(self.id, backlog))
+    }
+
+    fn connect(&self, bytes: &[u8], _caller: &Caller<'_>) -> Result<()> {
+        self.apply_options();
+        match address::parse_for_connect(bytes, self.v6)? {
+            Some(address) => self.with(|stack, now| stack.connect(self.id, address, now)),
+            None => self.with(|stack, _| stack.disconnect(self.id)),
+        }
+    }
+
+    fn connect_result(&self) -> Result<()> {
+        self.with(|stack, _| stack.connect_result(self.id))
+    }
+
+    fn accept(&self) -> Result<Arc<dyn Socket>> {
+        if self.proto != Proto::Tcp {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        let id = self.with(|stack, _| stack.accept(self.id))?;
+        let socket = Self::adopt(id, Proto::Tcp, self.v6, self.user, &self.net);
+        socket.common.inherit(&self.common);
+        socket.values.lock().clone_from(&self.values.lock());
+        Ok(socket)
+    }
+
+    fn send(&self, from: &mut dyn Source, message: &mut Outgoing<'_>, _caller: &Caller<'_>) -> Result<usize> {
+        match self.proto {
+            Proto::Tcp => self.send_tcp(from, message.flags),
+            Proto::Udp => self.send_udp(from, message),
+        }
+    }
+
+    fn receive(&self, to: &mut dyn Sink, flags: u32) -> Result<Received> {
+        if flags & MSG_ERRQUEUE != 0 {
+            return Err(Errno::EAGAIN);
+        }
+        match self.proto {
+            Proto::Tcp => self.receive_tcp(to, flags),
+            Proto::Udp => self.receive_udp(to, flags),
+        }
+    }
+
+    fn shutdown(&self, how: Shutdown) -> Result<()> {
+        self.with(|stack, now| stack.shutdown(self.id, how.read, how.write, now))
+    }
+
+    fn local_address(&self) -> Result<Vec<u8>> {
+        self.with(|stack, _| stack.local_address(self.id)).map(address::emit)
+    }
+
+    fn peer_address(&self) -> Result<Vec<u8>> {
+        self.with(|stack, _| stack.peer_address(self.id)).map(address::emit)
+    }
+
+    fn option(&self, level: u32, name: u32, _room: usize, _caller: &Caller<'_>) -> Result<Vec<u8>> {
+        self.get_value(level, name)
+    }
+
+    fn set_option(&self, level: u32, name: u32, value: &[u8], _caller: &Caller<'_>) -> Result<()> {
+        self.set_value(level, name, value)
+    }
+
+    fn common_changed(&self) {
+        let send = self.common.send_buffer.load(Ordering::Relaxed) as usize;
+        let receive = self.common.receive_buffer.load(Ordering::Relaxed) as usize;
+        self.with(|stack, _| match self.proto {
+            Proto::Tcp => stack.tcp_configure(self.id, |options| {
+                options.send_buffer = Some(send);
+                options.receive_buffer = Some(receive);
+            }),
+            Proto::Udp => stack.udp_configure(self.id, |options| options.receive_buffer = Some(receive)),
+        });
+        self.queue.notify(PollEvents::POLLOUT);
+    }
+
+    fn take_error(&self) -> Option<Errno> {
+        self.with(|stack, _| stack.take_error(self.id))
+    }
+
+    fn is_listening(&self) -> bool {
+        self.with(|stack, _| stack.tcp_state(self.id)) == TcpState::Listen
+    }
+
+    fn ioctl(&self, command: u32, argument: GuestAddr, context: &dyn IoctlContext) -> Result<u64> {
+        let value = match (command, self.proto) {
+            (SIOCINQ | SIOCOUTQ, Proto::Tcp) if self.is_listening() => return Err(Errno::EINVAL),
+            (SIOCINQ, Proto::Tcp) => self.with(|stack, _| stack.tcp_stats(self.id).unread),
+            (SIOCOUTQ, Proto::Tcp) => self.with(|stack, _| stack.tcp_stats(self.id).unsent),
+            (SIOCINQ, Proto::Udp) => self.with(|stack, _| stack.udp_next_len(self.id)) as u32,
+            (SIOCOUTQ, Proto::Udp) => 0,
+            _ => return Err(Errno::ENOTTY),
+        };
+        context.memory().write(argument, &value.to_ne_bytes())?;
+        Ok(0)
+    }
+
+    fn opened(&self, ino: u64) {
+        self.ino.store(ino, Ordering::Relaxed);
+    }
+
+    fn close(&self) {
+        self.apply_options();
+        self.net.inet.sockets.lock().remove(&self.id);
+        self.with(|stack, now| stack.close(self.id, now));
+    }
+}
