@@ -75,6 +75,8 @@ pub(crate) struct DentryCache {
     pub(crate) rename: Mutex<()>,
     queue: Mutex<VecDeque<(Weak<Dentry>, Name)>>,
     limit: usize,
+    /// Names change behind the cache's back: it must not be believed.
+    distrusted: AtomicBool,
     /// Inotify watches on inodes of this tree; owned by [`crate::notify`].
     pub(crate) watches: Mutex<Vec<Weak<crate::notify::Watch>>>,
     /// How many: events need no look at parents while it is 0.
@@ -93,6 +95,7 @@ impl DentryTree {
             rename: Mutex::new(()),
             queue: Mutex::default(),
             limit: DEFAULT_LIMIT,
+            distrusted: AtomicBool::new(false),
             watches: Mutex::default(),
             watch_count: AtomicUsize::new(0),
         });
@@ -199,6 +202,11 @@ impl Dentry {
         &self.cache
     }
 
+    /// Whether what is known of this directory's entries stays true.
+    fn caches_entries(&self) -> bool {
+        self.inode.caches_entries() && !self.cache.distrusted.load(Ordering::Relaxed)
+    }
+
     /// Locks the directory against changes.
     pub(crate) fn lock_dir(&self) -> parking_lot::MutexGuard<'_, ()> {
         self.dir.lock()
@@ -218,6 +226,9 @@ impl Dentry {
 
     /// What the cache knows of `name`.
     pub(crate) fn cached(&self, name: &[u8]) -> Cached {
+        if self.cache.distrusted.load(Ordering::Relaxed) {
+            return Cached::Unknown;
+        }
         let children = self.children.read();
         match children.get(name) {
             Some(Slot::Cached(child)) => {
@@ -246,7 +257,7 @@ impl Dentry {
             Cached::Absent => return Err(Errno::ENOENT),
             Cached::Unknown => {}
         }
-        if !self.inode.caches_entries() {
+        if !self.caches_entries() {
             return self.lookup_uncached(name);
         }
         let _changes = self.dir.lock();
@@ -260,7 +271,7 @@ impl Dentry {
             Cached::Absent => return Err(Errno::ENOENT),
             Cached::Unknown => {}
         }
-        if !self.inode.caches_entries() {
+        if !self.caches_entries() {
             return self.lookup_uncached(name);
         }
         if self.is_unlinked() {
@@ -293,15 +304,19 @@ impl Dentry {
         let name: Name = Arc::from(name);
         let fresh = self.child(&name, inode);
         let mut children = self.children.write();
-        if let Some(Slot::Uncached(old)) = children.get(&name)
-            && let Some(old) = old.upgrade()
-        {
+        let old = match children.get(&name) {
+            Some(Slot::Uncached(old)) => old.upgrade(),
+            Some(Slot::Cached(old)) => Some(Arc::clone(old)),
+            _ => None,
+        };
+        if let Some(old) = old {
             if old.is_mount_point() || old.inode.is_same(fresh.inode.as_ref()) {
                 drop(children);
                 return old;
             }
-            children.insert(name, Slot::Uncached(Arc::downgrade(&fresh)));
+            let replaced = children.insert(name, Slot::Uncached(Arc::downgrade(&fresh)));
             drop(children);
+            drop(replaced);
             return fresh;
         }
         if children.len() >= 64 {
@@ -316,7 +331,7 @@ impl Dentry {
     /// Records that `name` is `inode`, unless the directory is never cached, and returns its dentry. The
     /// caller holds [`Dentry::lock_dir`].
     pub(crate) fn insert(self: &Arc<Self>, name: &Name, inode: Arc<dyn Inode>) -> Arc<Dentry> {
-        if !self.inode.caches_entries() {
+        if !self.caches_entries() {
             return self.insert_weak(name, inode);
         }
         let child = self.child(name, inode);
@@ -326,7 +341,7 @@ impl Dentry {
 
     /// Records that there is no `name`. The caller holds [`Dentry::lock_dir`].
     pub(crate) fn set_absent(self: &Arc<Self>, name: &Name) {
-        if self.inode.caches_entries() && !self.is_unlinked() {
+        if self.caches_entries() && !self.is_unlinked() {
             self.put(name, Slot::Absent(AtomicBool::new(false)));
         } else {
             self.forget(name);
@@ -365,7 +380,7 @@ impl Dentry {
         if let Some(directory) = &old.parent {
             directory.set_absent(&old.name);
         }
-        if parent.inode.caches_entries() {
+        if parent.caches_entries() {
             parent.put(name, Slot::Cached(Arc::clone(self)));
         } else {
             let replaced = parent
@@ -387,7 +402,7 @@ impl Dentry {
             let new = Place { parent: Some(Arc::clone(parent)), name: Arc::clone(name) };
             let old = core::mem::replace(&mut *dentry.place.write(), new);
             drop(old);
-            let slot = if parent.inode.caches_entries() {
+            let slot = if parent.caches_entries() {
                 Slot::Cached(Arc::clone(dentry))
             } else {
                 Slot::Uncached(Arc::downgrade(dentry))
@@ -438,6 +453,11 @@ impl Dentry {
 }
 
 impl DentryCache {
+    /// From now on every name is looked up, because somebody changes the tree without telling.
+    pub(crate) fn distrust(&self) {
+        self.distrusted.store(true, Ordering::Release);
+    }
+
     fn added(&self, parent: &Arc<Dentry>, name: &Name) {
         let mut candidates: [Option<(Weak<Dentry>, Name)>; EVICT_STEP] = Default::default();
         {

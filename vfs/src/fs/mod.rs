@@ -12,5 +12,5 @@ pub mod tmpfs;
 
 /// The types that guests can mount without the rest of a kernel.
 pub(crate) fn builtin_types() -> Vec<Arc<dyn FsType>> {
-    vec![Arc::new(tmpfs::TmpfsType)]
+    vec![Arc::new(tmpfs::TmpfsType), Arc::new(overlay::OverlayType)]
 }
