@@ -21,6 +21,7 @@
 
 pub mod blocking;
 pub mod contain;
+mod host_poll;
 pub mod timer;
 pub mod wait;
 mod worker;
@@ -104,6 +105,10 @@ impl Scheduler {
         call: impl FnOnce() -> T + Send + 'static,
     ) -> impl Future<Output = Option<T>> + Send + 'static {
         self.shared.pool.run(call)
+    }
+
+    fn poller(&self) -> &host_poll::Poller {
+        &self.shared.poller
     }
 
     /// The clock that deadlines are of.

@@ -17,6 +17,7 @@ use chitin_mm::platform::Doorbell;
 use parking_lot::Mutex;
 
 use super::blocking::Pool;
+use super::host_poll::Poller;
 use super::timer::{Action, TimerHandle, Timers};
 use crate::time::KernelClock;
 
@@ -42,6 +43,7 @@ pub(super) struct Shared {
     armed: AtomicU64,
     keeper: AtomicUsize,
     pub(super) pool: Pool,
+    pub(super) poller: Poller,
     pub(super) clock: KernelClock,
 }
 
@@ -67,6 +69,7 @@ impl Shared {
             armed: AtomicU64::new(u64::MAX),
             keeper: AtomicUsize::new(usize::MAX),
             pool: Pool::default(),
+            poller: Poller::default(),
             clock,
         })
     }
