@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![deny(unsafe_code)]
 
+mod agent;
 mod doorbell;
 mod filter;
 mod fork;

@@ -63,6 +63,8 @@ impl Systrap {
     /// # Errors
     /// What the host refuses.
     pub fn new(config: SystrapConfig) -> io::Result<Arc<Self>> {
+        // Deadlines are met to the nanosecond: the threads that come inherit this.
+        let _ = rustix::thread::set_current_timer_slack(core::num::NonZeroU64::new(1));
         let workers = config.workers.clamp(1, config::WORKERS as usize);
         if !text::is_laid_out() {
             return Err(io::Error::other("the stub's code is not where it should be"));

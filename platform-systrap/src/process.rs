@@ -376,11 +376,10 @@ impl Process {
     pub fn new_slot(&self, regs: &Regs, extended: &[u8]) -> Result<(Arc<Slot>, u64)> {
         let arena = &self.shared.channels;
         let mut threads = self.threads.lock();
-        let ready = threads.retired.front().is_some_and(|slot| !slot.channel.is_alive(arena));
         let slot = match threads.retired.pop_front() {
-            Some(slot) if ready => slot,
+            Some(slot) if !slot.channel.is_alive(arena) => slot,
             other => {
-                threads.retired.extend(other);
+                threads.retired.extend(other); // its host thread has not ended yet
                 let index = threads.slots.len() as u64;
                 if index >= layout::CHANNEL_COUNT {
                     return Err(Errno::EAGAIN);

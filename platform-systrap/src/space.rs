@@ -1,6 +1,6 @@
 //! Address spaces, and their bytes.
 //!
-//! Costs: `read` and `write` are one `process_vm_readv` or `process_vm_writev` each (some 2 µs, see the README).
+//! Costs: a word is changed atomically by the stub's agent, see there; `read` and `write` are one `process_vm_readv` or `process_vm_writev` each (some 2 µs, see the README).
 
 use std::io::{IoSlice, IoSliceMut};
 use std::sync::Arc;
@@ -10,7 +10,9 @@ use chitin_mm::platform::{AddressSpace, GuestThread, PlatformFuture, ThreadState
 use chitin_mm::{GuestMemory, HostOp};
 use nix::sys::uio::{RemoteIoVec, process_vm_readv, process_vm_writev};
 use nix::unistd::Pid;
+use parking_lot::Mutex;
 
+use crate::agent::Agent;
 use crate::layout;
 use crate::process::{Goal, Order, Process};
 use crate::thread::Thread;
@@ -20,12 +22,13 @@ use crate::{fork, order, usage};
 /// An address space: the owner of a stub.
 pub struct Space {
     process: Arc<Process>,
+    agent: Mutex<Option<Agent>>,
 }
 
 impl Space {
     /// Owns a stub.
     pub fn new(process: Arc<Process>) -> Self {
-        Self { process }
+        Self { process, agent: Mutex::new(None) }
     }
 
     /// Whether its stub is gone.
@@ -43,6 +46,18 @@ impl Drop for Space {
 /// A copy of a stub, when it is there.
 pub fn copy(process: &Arc<Process>) -> Result<Waiting<Space>> {
     let ticket = fork::submit(process)?;
+    Ok(Waiting::new(Arc::clone(process), ticket))
+}
+
+/// Orders a thread.
+pub fn start_thread(process: &Arc<Process>, state: &ThreadState) -> Result<Waiting<Thread>> {
+    let shared = &process.shared;
+    let extended = shared.shape.checked(&state.extended)?;
+    let (slot, frame) = process.new_slot(&state.regs, &extended)?;
+    let list = order::spawn(slot.channel, frame, shared.descriptors);
+    let ticket = Ticket::new();
+    let goal = Goal::Spawn(slot, Arc::clone(&ticket));
+    process.submit([Order { list, goal }]);
     Ok(Waiting::new(Arc::clone(process), ticket))
 }
 
@@ -71,24 +86,12 @@ impl AddressSpace for Space {
     }
 
     fn spawn(&self, state: ThreadState) -> PlatformFuture<'_, Box<dyn GuestThread>> {
-        let shared = &self.process.shared;
-        let prepared = shared.shape.checked(&state.extended).and_then(|extended| {
-            let (slot, frame) = self.process.new_slot(&state.regs, &extended)?;
-            let list = order::spawn(slot.channel, frame, shared.descriptors);
-            let ticket = Ticket::<Thread>::new();
-            let goal = Goal::Spawn(slot, Arc::clone(&ticket));
-            self.process.submit([Order { list, goal }]);
-            Ok(ticket)
-        });
-        let process = Arc::clone(&self.process);
-        Box::pin(async move {
-            let thread = Waiting::new(process, prepared?).await?;
-            Ok(Box::new(thread) as Box<dyn GuestThread>)
-        })
+        let thread = start_thread(&self.process, &state);
+        Box::pin(async move { Ok(Box::new(thread?.await?) as Box<dyn GuestThread>) })
     }
 
     fn memory(&self) -> &dyn GuestMemory {
-        &*self.process
+        self
     }
 
     fn kill(&self) {
@@ -124,7 +127,7 @@ fn outcome(result: Result<nix::Result<usize>>) -> Result<usize> {
     }
 }
 
-impl GuestMemory for Process {
+impl GuestMemory for Space {
     fn read_partial(&self, addr: GuestAddr, buffer: &mut [u8]) -> Result<usize> {
         if buffer.is_empty() {
             return Ok(0);
@@ -132,7 +135,7 @@ impl GuestMemory for Process {
         let remote = clip(addr, buffer.len())?;
         let mut local = [IoSliceMut::new(buffer)];
         let read = |pid| process_vm_readv(Pid::from_raw(pid), &mut local, &[remote]);
-        outcome(self.with_pid(read))
+        outcome(self.process.with_pid(read))
     }
 
     fn write_partial(&self, addr: GuestAddr, bytes: &[u8]) -> Result<usize> {
@@ -141,6 +144,36 @@ impl GuestMemory for Process {
         }
         let remote = clip(addr, bytes.len())?;
         let local = [IoSlice::new(bytes)];
-        outcome(self.with_pid(|pid| process_vm_writev(Pid::from_raw(pid), &local, &[remote])))
+        outcome(
+            self.process.with_pid(|pid| process_vm_writev(Pid::from_raw(pid), &local, &[remote])),
+        )
+    }
+
+    fn compare_exchange_u32(&self, addr: GuestAddr, old: u32, new: u32) -> Result<u32> {
+        let is_inside = (layout::MIN_ADDRESS..layout::MAX_ADDRESS).contains(&addr.0);
+        if !is_inside || !addr.0.is_multiple_of(4) {
+            return Err(Errno::EFAULT);
+        }
+        let mut agent = self.agent.lock();
+        if agent.is_none() {
+            *agent = Agent::new(&self.process);
+        }
+        let result = agent.as_mut().and_then(|agent| agent.compare_exchange(addr, old, new));
+        if let Some(result) = result {
+            return result;
+        }
+        *agent = None;
+        drop(agent);
+        if self.process.is_dead() {
+            return Err(Errno::ESRCH);
+        }
+        // The guest starves its own agent: rather not atomic than never.
+        let mut bytes = [0; 4];
+        self.read(addr, &mut bytes)?;
+        let found = u32::from_ne_bytes(bytes);
+        if found == old {
+            self.write(addr, &new.to_ne_bytes())?;
+        }
+        Ok(found)
     }
 }

@@ -27,6 +27,9 @@ global_asm!(
     ".hidden chitin_stub_end",
     ".hidden chitin_stub_handler",
     ".hidden chitin_stub_return",
+    ".globl chitin_stub_compare, chitin_stub_compared",
+    ".hidden chitin_stub_compare",
+    ".hidden chitin_stub_compared",
     // Rings the worker of this core if it sleeps. Takes rax, rcx, rdx, rsi, rdi, r11.
     ".macro CHITIN_RING",
     "mov ecx, 0x7b", // the kernel keeps the core's number in this segment's limit
@@ -115,6 +118,12 @@ global_asm!(
     "or rbx, {channel_mask}",
     "sub rbx, {header_len} - 1",
     "jmp 3b",
+    // An agent comes here: rdi = address, eax = what is expected, edx = what is to be there.
+    "chitin_stub_compare:",
+    "lock cmpxchg [rdi], edx",
+    "int3",
+    "chitin_stub_compared:",
+    "ud2",
     ".balign 4096, 0xcc",
     // ---- warden: rbx = order page, ebp = flags, r12d = list number, r13 = operation, r14 = expected, r15 = error
     "chitin_stub_warden:",
@@ -271,6 +280,8 @@ unsafe extern "C" {
     static chitin_stub_end: u8;
     static chitin_stub_handler: u8;
     static chitin_stub_return: u8;
+    static chitin_stub_compare: u8;
+    static chitin_stub_compared: u8;
 }
 
 /// The bytes of the stub's code, to be mapped at [`layout::TEXT`].
@@ -289,6 +300,11 @@ pub fn handler() -> u64 {
 /// Where the code is that a signal handler's return address would name (it is never used).
 pub fn restorer() -> u64 {
     offset(&raw const chitin_stub_return)
+}
+
+/// Where an agent's instruction is, and where it stops behind it.
+pub fn compare_exchange() -> (u64, u64) {
+    (offset(&raw const chitin_stub_compare), offset(&raw const chitin_stub_compared))
 }
 
 /// Whether the warden's code begins where the filters think that it does.

@@ -184,3 +184,34 @@ fn the_vdso_is_there() {
     host.wait(space.apply(vec![unmap])).expect("it can go");
     assert_eq!(byte(&*space, vdso.ehdr), Err(Errno::EFAULT));
 }
+
+#[test]
+fn words_are_changed_atomically() {
+    let host = Host::new();
+    let (space, mut thread, mut regs) = host.start(raw::adder());
+    (regs.rdi, regs.rsi) = (DATA, 1);
+    thread.resume(&regs).expect("it runs");
+    let (mut expected, mut added) = (0, 0_u32);
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    while thread.poll_event(&mut context, &mut regs).is_pending() {
+        let new = u32::wrapping_add(expected, 1 << 20);
+        let seen = space.memory().compare_exchange_u32(GuestAddr(DATA), expected, new);
+        let seen = seen.expect("it is mapped");
+        if seen == expected {
+            added += 1;
+            expected = new;
+        } else {
+            expected = seen;
+        }
+    }
+    let sum = added.wrapping_mul(1 << 20).wrapping_add(1_000_000);
+    let mut word = [0; 4];
+    space.memory().read(GuestAddr(DATA), &mut word).expect("it is mapped");
+    assert_eq!(u32::from_ne_bytes(word), sum, "{added} by the sentry");
+    let exchange = |addr| space.memory().compare_exchange_u32(GuestAddr(addr), 0, 1);
+    assert_eq!(exchange(DATA + 0x10_0000), Err(Errno::EFAULT));
+    assert_eq!(exchange(CODE), Err(Errno::EFAULT), "not writable");
+    assert_eq!(exchange(DATA + 4), Ok(0));
+    space.kill();
+    assert_eq!(exchange(DATA + 4), Err(Errno::ESRCH));
+}
