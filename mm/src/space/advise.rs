@@ -54,7 +54,7 @@ impl Space {
             return Err(Errno::EPERM);
         }
         let effect = effect_of(advice).ok_or(Errno::EINVAL)?;
-        if addr % PAGE_SIZE != 0 {
+        if !addr.is_multiple_of(PAGE_SIZE) {
             return Err(Errno::EINVAL);
         }
         let len = page_ceil(len).ok_or(Errno::EINVAL)?;

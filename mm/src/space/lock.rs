@@ -131,7 +131,7 @@ impl Space {
             .collect();
         for (start, end, prot) in ranges {
             let before = self.change(start, end, plan, |vma| {
-                vma.flags = vma.flags.difference(LOCK_FLAGS).union(set)
+                vma.flags = vma.flags.difference(LOCK_FLAGS).union(set);
             });
             plan.released.extend(before.into_iter().map(|(_, vma)| vma));
             if set == VmaFlags::LOCKED {

@@ -104,7 +104,7 @@ impl Space {
         }
         let len = page_ceil(request.len).ok_or(Errno::ENOMEM)?;
         if let MapSource::File { offset, .. } = &request.source {
-            if offset % PAGE_SIZE != 0 {
+            if !offset.is_multiple_of(PAGE_SIZE) {
                 return Err(Errno::EINVAL);
             }
             if offset.checked_add(len).is_none_or(|end| end > i64::MAX as u64) {
@@ -131,7 +131,7 @@ impl Space {
         if addr.checked_add(len).is_none_or(|end| end > max) {
             return Err(Errno::ENOMEM);
         }
-        if addr % PAGE_SIZE != 0 {
+        if !addr.is_multiple_of(PAGE_SIZE) {
             return Err(Errno::EINVAL);
         }
         if addr < min { Err(Errno::EPERM) } else { Ok(()) }
@@ -186,7 +186,7 @@ impl Space {
         if total > self.limits.address_space || (data && data_total > self.limits.data) {
             return Err(Errno::ENOMEM);
         }
-        self.check_splits(addr, end)?;
+        self.check_hole(addr, end)?;
         self.check_sealed(addr, end)
     }
 

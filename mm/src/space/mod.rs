@@ -221,7 +221,7 @@ impl Space {
     fn page_range(&self, addr: u64, len: u64) -> Option<(u64, u64)> {
         let len = chitin_abi::addr::page_ceil(len)?;
         let end = addr.checked_add(len)?;
-        (addr % PAGE_SIZE == 0 && end <= self.config.max_address).then_some((addr, end))
+        (addr.is_multiple_of(PAGE_SIZE) && end <= self.config.max_address).then_some((addr, end))
     }
 
     /// Whether `extra` more bytes with these properties are within `RLIMIT_AS` and `RLIMIT_DATA`.
@@ -244,6 +244,13 @@ impl Space {
         let superfluous = self.tree.insert(start, vma);
         plan.released.extend(superfluous);
         self.peak = self.peak.max(self.tree.counters().total);
+    }
+
+    /// Whether taking a range out makes one more mapping than there may be.
+    fn check_hole(&self, start: u64, end: u64) -> Result<()> {
+        let around =
+            self.tree.find(start).is_some_and(|(first, vma)| first < start && vma.end > end);
+        if around && self.tree.len() >= MAX_MAP_COUNT { Err(Errno::ENOMEM) } else { Ok(()) }
     }
 
     /// Whether cutting at these places needs more mappings than one may have.

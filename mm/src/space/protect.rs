@@ -27,7 +27,7 @@ impl Space {
         let growth = ProtFlags::PROT_GROWSDOWN | ProtFlags::PROT_GROWSUP;
         let grows = prot.intersection(growth);
         let prot = prot.difference(growth);
-        if grows == growth || addr % PAGE_SIZE != 0 {
+        if grows == growth || !addr.is_multiple_of(PAGE_SIZE) {
             return Err(Errno::EINVAL);
         }
         if len == 0 {
@@ -148,7 +148,7 @@ impl Space {
     }
 
     fn seal_planned(&mut self, addr: u64, len: u64, flags: u64, plan: &mut Plan) -> Result<()> {
-        if flags != 0 || addr % PAGE_SIZE != 0 {
+        if flags != 0 || !addr.is_multiple_of(PAGE_SIZE) {
             return Err(Errno::EINVAL);
         }
         let len = page_ceil(len).ok_or(Errno::EINVAL)?;
@@ -184,7 +184,7 @@ impl Space {
         name: Option<std::sync::Arc<[u8]>>,
         plan: &mut Plan,
     ) -> Result<()> {
-        if addr % PAGE_SIZE != 0 {
+        if !addr.is_multiple_of(PAGE_SIZE) {
             return Err(Errno::EINVAL);
         }
         let len =

@@ -49,7 +49,7 @@ impl Space {
         if flags & !known != 0
             || ((fixed || keep_old) && !may_move)
             || (keep_old && lens.0 != lens.1)
-            || addr % PAGE_SIZE != 0
+            || !addr.is_multiple_of(PAGE_SIZE)
         {
             return Err(Errno::EINVAL);
         }
@@ -153,7 +153,7 @@ impl Space {
     /// `MREMAP_FIXED` and `MREMAP_DONTUNMAP`.
     fn remap_to(&mut self, mut to: Move, fixed: bool, plan: &mut Plan) -> Result<u64> {
         let (min, max) = self.bounds();
-        if to.new_addr % PAGE_SIZE != 0
+        if !to.new_addr.is_multiple_of(PAGE_SIZE)
             || to.new_addr.checked_add(to.new_len).is_none_or(|end| end > max)
             || overlap(to.addr, to.old_len, to.new_addr, to.new_len)
         {

@@ -19,7 +19,10 @@ impl Space {
 
     fn sync_planned(&self, addr: u64, len: u64, flags: u32, plan: &mut Plan) -> Result<()> {
         let both = MS_ASYNC | MS_SYNC;
-        if flags & !(both | MS_INVALIDATE) != 0 || flags & both == both || addr % PAGE_SIZE != 0 {
+        if flags & !(both | MS_INVALIDATE) != 0
+            || flags & both == both
+            || !addr.is_multiple_of(PAGE_SIZE)
+        {
             return Err(Errno::EINVAL);
         }
         let len = page_ceil(len).ok_or(Errno::ENOMEM)?;
@@ -49,7 +52,7 @@ impl Space {
     /// # Errors
     /// EINVAL, ENOMEM.
     pub fn mincore(&self, addr: u64, len: u64) -> Result<u64> {
-        if addr % PAGE_SIZE != 0 {
+        if !addr.is_multiple_of(PAGE_SIZE) {
             return Err(Errno::EINVAL);
         }
         let (start, end) = self.page_range(addr, len).ok_or(Errno::ENOMEM)?;

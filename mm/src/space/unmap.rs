@@ -18,7 +18,7 @@ impl Space {
 
     pub(super) fn unmap_planned(&mut self, addr: u64, len: u64, plan: &mut Plan) -> Result<()> {
         let max = self.config.max_address;
-        if addr % PAGE_SIZE != 0 || addr > max || len > max.saturating_sub(addr) {
+        if !addr.is_multiple_of(PAGE_SIZE) || addr > max || len > max.saturating_sub(addr) {
             return Err(Errno::EINVAL);
         }
         let len = page_ceil(len).filter(|len| *len != 0).ok_or(Errno::EINVAL)?;
@@ -27,7 +27,7 @@ impl Space {
             return Ok(());
         }
         self.check_sealed(addr, end)?;
-        self.check_splits(addr, end)?;
+        self.check_hole(addr, end)?;
         if let Some((start, end)) = self.remove_planned(addr, end, plan) {
             plan.ops.push(HostOp::Unmap { addr: start, len: end.saturating_sub(start) });
         }

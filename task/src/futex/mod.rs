@@ -19,7 +19,7 @@ mod requeue;
 pub mod robust;
 mod waiter;
 
-use core::hash::{BuildHasher, Hash, Hasher};
+use core::hash::BuildHasher;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -56,7 +56,7 @@ impl FutexKey {
     /// EINVAL for an address that is not a multiple of four; EFAULT for one that no guest can have, or where
     /// nothing is mapped.
     pub fn of(mm: &Mm, addr: GuestAddr, private: bool) -> Result<Self> {
-        if addr.0 % 4 != 0 {
+        if !addr.0.is_multiple_of(4) {
             return Err(Errno::EINVAL);
         }
         crate::syscalls::scatter::check_range(addr.0, 4)?;
@@ -102,9 +102,7 @@ impl Default for FutexTable {
 
 impl FutexTable {
     fn index(&self, key: &FutexKey) -> usize {
-        let mut hasher = self.hasher.build_hasher();
-        key.hash(&mut hasher);
-        hasher.finish() as usize % BUCKETS
+        self.hasher.hash_one(key) as usize % BUCKETS
     }
 
     fn lock(&self, key: &FutexKey) -> Option<MutexGuard<'_, Bucket>> {

@@ -92,7 +92,7 @@ fn bury(
     pending: bool,
     number: u32,
 ) -> bool {
-    if addr.0 % 4 != 0 {
+    if !addr.0.is_multiple_of(4) {
         return false;
     }
     let Ok(word) = read_word(mm.memory(), addr) else { return false };

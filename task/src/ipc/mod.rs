@@ -17,6 +17,8 @@ pub mod msg;
 pub mod perm;
 pub mod sem;
 pub mod shm;
+#[cfg(test)]
+mod tests;
 mod text;
 
 use core::sync::atomic::AtomicUsize;

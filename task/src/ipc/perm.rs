@@ -57,6 +57,12 @@ impl<'a> Caller<'a> {
         }
     }
 
+    /// A caller without a task.
+    #[cfg(test)]
+    pub(super) fn for_test(cred: &'a Credentials) -> Self {
+        Self { cred, trusted: false, administrator: false, pid: 1, tgid: 1, now: 1 }
+    }
+
     /// The permissions of an object that the caller makes.
     pub fn new_permission(&self, flags: u32) -> Permission {
         Permission {

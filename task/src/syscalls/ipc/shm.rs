@@ -45,7 +45,7 @@ fn place(shmaddr: GuestAddr, flags: u32) -> Result<Place, Errno> {
         }
         return Ok(Place { addr, flags: MapFlags::MAP_SHARED });
     }
-    if addr % PAGE_SIZE != 0 {
+    if !addr.is_multiple_of(PAGE_SIZE) {
         if flags & SHM_RND == 0 {
             return Err(Errno::EINVAL);
         }
@@ -110,7 +110,7 @@ pub async fn shmat(cx: &mut Ctx<'_>, shmid: i32, shmaddr: GuestAddr, shmflg: Fla
 /// # Errors
 /// EINVAL.
 pub async fn shmdt(cx: &mut Ctx<'_>, shmaddr: GuestAddr) -> SysResult {
-    if shmaddr.0 % PAGE_SIZE != 0 {
+    if !shmaddr.0.is_multiple_of(PAGE_SIZE) {
         return Err(Errno::EINVAL.into());
     }
     let (_, cred) = world(cx);

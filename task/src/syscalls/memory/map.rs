@@ -33,7 +33,7 @@ pub async fn mmap(
     fd: Fd,
     offset: u64,
 ) -> SysResult {
-    if offset % PAGE_SIZE != 0 {
+    if !offset.is_multiple_of(PAGE_SIZE) {
         return Err(Errno::EINVAL.into());
     }
     let prot = ProtFlags::from_bits_retain(prot.0);

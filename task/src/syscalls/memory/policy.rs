@@ -175,7 +175,7 @@ pub fn mbind(
     if flags.0 & MPOL_MF_MOVE_ALL != 0 && !cx.task.cred().capable_initial(CAP_SYS_NICE) {
         return Err(Errno::EPERM.into());
     }
-    if addr.0 % PAGE_SIZE != 0 {
+    if !addr.0.is_multiple_of(PAGE_SIZE) {
         return Err(Errno::EINVAL.into());
     }
     let len = chitin_abi::addr::page_ceil(len).ok_or(Errno::EINVAL)?;
@@ -202,7 +202,7 @@ pub fn set_mempolicy_home_node(
     flags: LongFlags,
 ) -> SysResult {
     let _ = len;
-    if flags.0 != 0 || start.0 % PAGE_SIZE != 0 || home_node != 0 {
+    if flags.0 != 0 || !start.0.is_multiple_of(PAGE_SIZE) || home_node != 0 {
         return Err(Errno::EINVAL.into());
     }
     Err(Errno::ENOENT.into())
