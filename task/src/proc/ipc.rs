@@ -1,31 +1,35 @@
-//! `/proc/sysvipc`: headings; the objects are listed by whoever keeps them.
+//! `/proc/sysvipc`: the System V objects of the reader's namespace.
 
 use chitin_abi::Result;
 use chitin_vfs::env::VfsEnv;
 
-use super::View;
+use super::{View, reader};
+use crate::ipc::perm::Caller;
+use crate::namespace::IpcNamespace;
 
-const MESSAGES: &str = "       key      msqid perms      cbytes       qnum lspid lrpid   uid   gid  cuid  cgid      stime      rtime      ctime\n";
-const SEMAPHORES: &str =
-    "       key      semid perms      nsems   uid   gid  cuid  cgid      otime      ctime\n";
-const SEGMENTS: &str = "       key      shmid perms                  size  cpid  lpid nattch   uid   gid  cuid  cgid      atime      dtime      ctime                   rss                  swap\n";
-
-fn put(out: &mut Vec<u8>, text: &str) -> Result<()> {
-    out.extend_from_slice(text.as_bytes());
+fn show(
+    env: &VfsEnv,
+    out: &mut Vec<u8>,
+    text: fn(&IpcNamespace, &Caller<'_>) -> String,
+) -> Result<()> {
+    let Some(task) = reader(env) else { return Ok(()) };
+    let cred = task.cred();
+    let namespaces = task.namespaces();
+    out.extend_from_slice(text(&namespaces.ipc, &Caller::new(task, &cred)).as_bytes());
     Ok(())
 }
 
 /// `msg`.
-pub fn messages(_view: &View, _env: &VfsEnv, out: &mut Vec<u8>) -> Result<()> {
-    put(out, MESSAGES)
+pub fn messages(_view: &View, env: &VfsEnv, out: &mut Vec<u8>) -> Result<()> {
+    show(env, out, IpcNamespace::msg_text)
 }
 
 /// `sem`.
-pub fn semaphores(_view: &View, _env: &VfsEnv, out: &mut Vec<u8>) -> Result<()> {
-    put(out, SEMAPHORES)
+pub fn semaphores(_view: &View, env: &VfsEnv, out: &mut Vec<u8>) -> Result<()> {
+    show(env, out, IpcNamespace::sem_text)
 }
 
 /// `shm`.
-pub fn segments(_view: &View, _env: &VfsEnv, out: &mut Vec<u8>) -> Result<()> {
-    put(out, SEGMENTS)
+pub fn segments(_view: &View, env: &VfsEnv, out: &mut Vec<u8>) -> Result<()> {
+    show(env, out, IpcNamespace::shm_text)
 }

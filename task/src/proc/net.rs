@@ -1,19 +1,16 @@
 //! `/proc/PID/net`: the network namespace of a process, as far as there is a network.
 
 use chitin_abi::fs::{DT_DIR, DT_REG};
+use chitin_net_stack::Proto;
 use chitin_vfs::fs::pseudo::{Node, TableDir, TableEntry};
 
 use super::process::Object;
+use crate::namespace::NetNamespace;
 
 const DEV: &str = "Inter-|   Receive                                                |  Transmit\n \
 face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed\n    \
 lo:       0       0    0    0    0     0          0         0        0       0    0    0    0     0       0          0\n";
-const TCP: &str = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode                                                     \n";
-const TCP6: &str = "  sl  local_address                         remote_address                        st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n";
-const UDP: &str = "   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops             \n";
-const UDP6: &str = "  sl  local_address                         remote_address                        st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops\n";
 const ROUTE: &str = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT                                                       \n";
-const UNIX: &str = "Num       RefCount Protocol Flags    Type St Inode Path\n";
 const NETLINK: &str =
     "sk               Eth Pid        Groups   Rmem     Wmem     Dump  Locks    Drops    Inode\n";
 const PACKET: &str = "sk               RefCnt Type Proto  Iface R Rmem   User   Inode\n";
@@ -29,12 +26,11 @@ const PTYPE: &str = "Type Device      Function\n";
 const RAW: &str = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops\n";
 const ROUTE6: &str = "00000000000000000000000000000001 80 00000000000000000000000000000000 00 00000000000000000000000000000000 00000000 00000002 00000000 80200001       lo\n";
 
-/// `unix`: the sockets of the process's network namespace.
-fn unix(object: &Object) -> Node {
+/// A text about the process's network namespace.
+fn live(object: &Object, show: fn(&NetNamespace) -> String) -> Node {
     let object = object.clone();
     Node::text(0o444, move |out| {
-        object.task()?;
-        out.extend_from_slice(UNIX.as_bytes());
+        out.extend_from_slice(show(&object.task()?.namespaces().net).as_bytes());
         Ok(())
     })
 }
@@ -43,7 +39,11 @@ macro_rules! fixed {
     ($($name:literal $text:expr;)*) => {
         &[
             $(TableEntry { name: $name, kind: DT_REG, make: |_| Node::fixed(0o444, $text) },)*
-            TableEntry { name: "unix", kind: DT_REG, make: unix },
+            TableEntry { name: "tcp", kind: DT_REG, make: |object| live(object, |net| net.inet.proc_text(Proto::Tcp, false)) },
+            TableEntry { name: "tcp6", kind: DT_REG, make: |object| live(object, |net| net.inet.proc_text(Proto::Tcp, true)) },
+            TableEntry { name: "udp", kind: DT_REG, make: |object| live(object, |net| net.inet.proc_text(Proto::Udp, false)) },
+            TableEntry { name: "udp6", kind: DT_REG, make: |object| live(object, |net| net.inet.proc_text(Proto::Udp, true)) },
+            TableEntry { name: "unix", kind: DT_REG, make: |object| live(object, |net| net.unix.proc_text()) },
             TableEntry { name: "stat", kind: DT_DIR, make: |_| Node::dir(0o555, chitin_vfs::fs::pseudo::Dir::new()) },
         ]
     };
@@ -65,17 +65,13 @@ const ENTRIES: &[TableEntry<Object>] = fixed! {
     "psched" "000003e8 00000040 000f4240 3b9aca00\n";
     "ptype" PTYPE;
     "raw" RAW;
-    "raw6" UDP6;
+    "raw6" RAW;
     "route" ROUTE;
     "snmp" SNMP;
     "snmp6" "";
     "sockstat" SOCKSTAT;
     "sockstat6" SOCKSTAT6;
     "softnet_stat" "00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000\n";
-    "tcp" TCP;
-    "tcp6" TCP6;
-    "udp" UDP;
-    "udp6" UDP6;
     "wireless" "Inter-| sta-|   Quality        |   Discarded packets               | Missed | WE\n face | tus | link level noise |  nwid  crypt   frag  retry   misc | beacon | 22\n";
 };
 

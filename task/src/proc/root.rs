@@ -8,44 +8,19 @@ use chitin_abi::Result;
 use chitin_abi::fs::{DT_DIR, DT_REG};
 use chitin_vfs::env::VfsEnv;
 use chitin_vfs::fs::pseudo::{Dir, Node, TableDir, TableEntry};
-use rustix::system::sysinfo;
 
 use super::format::cpuinfo::Processor;
 use super::format::meminfo::{self, Memory};
 use super::format::stat::ticks;
 use super::pids::Processes;
 use super::{View, reader};
-use crate::kernel::Kernel;
+use crate::kernel::{Kernel, RELEASE, SYSNAME, VERSION};
 use crate::task::Task;
 
-/// What `/proc/version`, `/proc/sys/kernel` and `uname(2)` say.
-pub mod identity {
-    /// Name of the kernel.
-    pub const SYSNAME: &str = "Linux";
-    /// Its release.
-    pub const RELEASE: &str = "6.12.0-chitin";
-    /// Its version.
-    pub const VERSION: &str = "#1 SMP PREEMPT_DYNAMIC Chitin";
-}
-
-/// Memory of the machine as the host says it (which is the container's limit where it has one).
-pub fn total_memory() -> u64 {
-    let info = sysinfo();
-    u64::from(info.mem_unit.max(1)).saturating_mul(info.totalram)
-}
-
-/// How memory is used: the machine's figures from the host, the sandbox's own from its processes.
+/// How memory is used, counted from the address spaces of the sandbox's processes.
 pub fn memory(kernel: &Kernel) -> Memory {
-    let info = sysinfo();
-    let unit = u64::from(info.mem_unit.max(1));
-    let bytes = |count: u64| count.saturating_mul(unit);
-    let mut memory = Memory {
-        total: bytes(info.totalram),
-        free: bytes(info.freeram),
-        shmem: bytes(info.sharedram),
-        cached: bytes(info.bufferram).saturating_add(bytes(info.sharedram)),
-        ..Memory::default()
-    };
+    let info = kernel.memory();
+    let mut memory = Memory { total: info.total, free: info.free, ..Memory::default() };
     let tasks: Vec<Arc<Task>> = kernel.tree.lock().tasks().cloned().collect();
     let mut seen = Vec::new();
     for mm in tasks.iter().filter_map(|task| task.mm()) {
@@ -91,7 +66,7 @@ fn vmstat(view: &View, _env: &VfsEnv, out: &mut Vec<u8>) -> Result<()> {
 }
 
 /// CPU time of all processes, living and gone: user, system nanoseconds.
-fn cpu_time(kernel: &Kernel) -> (u64, u64) {
+pub fn cpu_time(kernel: &Kernel) -> (u64, u64) {
     let tree = kernel.tree.lock();
     let mut sum = (0_u64, 0_u64);
     let mut add =
@@ -161,16 +136,12 @@ fn loadavg(view: &View, _env: &VfsEnv, out: &mut Vec<u8>) -> Result<()> {
         (tree.task_count(), last.unwrap_or_default())
     };
     let last = view.ns.as_ref().map_or(last, |ns| ns.last());
-    let load = sysinfo().loads.map(|load| {
-        let hundredths = u64::from(load).saturating_mul(100) >> 16;
-        format!("{}.{:02}", hundredths / 100, hundredths % 100)
-    });
-    put(out, &format!("{} {} {} {}/{tasks} {last}\n", load[0], load[1], load[2], running.max(1)))
+    put(out, &format!("0.00 0.00 0.00 {}/{tasks} {last}\n", running.max(1)))
 }
 
 fn version(_view: &View, _env: &VfsEnv, out: &mut Vec<u8>) -> Result<()> {
-    let name = format!("{} version {}", identity::SYSNAME, identity::RELEASE);
-    put(out, &format!("{name} (chitin@chitin) (rustc) {}\n", identity::VERSION))
+    let name = format!("{SYSNAME} version {RELEASE}");
+    put(out, &format!("{name} (chitin@chitin) (rustc) {VERSION}\n"))
 }
 
 fn filesystems(view: &View, _env: &VfsEnv, out: &mut Vec<u8>) -> Result<()> {

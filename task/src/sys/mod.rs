@@ -3,9 +3,13 @@
 //! [`register`] puts all of them into the registries of [`chitin_vfs::env::VfsShared`], by which guests' `mount(2)`
 //! and whoever builds a container's tree find them.
 
+pub mod cgroup;
 pub mod devices;
+pub mod sysfs;
 pub mod terminals;
+pub mod tmpfs_like;
 
+use core::sync::atomic::Ordering;
 use std::sync::Arc;
 
 use crate::kernel::Kernel;
@@ -14,5 +18,11 @@ use crate::kernel::Kernel;
 pub fn register(kernel: &Arc<Kernel>) {
     let weak = Arc::downgrade(kernel);
     devices::register(&kernel.vfs, &weak);
-    kernel.vfs.fs_types.register(Arc::new(crate::proc::ProcType::new(&weak)));
+    kernel.vfs.memory_total.store(kernel.machine.memory, Ordering::Relaxed);
+    let types = &kernel.vfs.fs_types;
+    types.register(Arc::new(crate::proc::ProcType::new(&weak)));
+    types.register(Arc::new(sysfs::SysType::new(&weak)));
+    types.register(Arc::new(cgroup::CgroupType::new(&weak)));
+    types.register(Arc::new(tmpfs_like::RamType));
+    types.register(Arc::new(tmpfs_like::DevType));
 }

@@ -293,7 +293,7 @@ pub fn oom_score(object: &Object, _env: &VfsEnv, out: &mut Vec<u8>) -> Result<()
     let adjustment = object.group()?.oom_score_adj.load(Ordering::Relaxed);
     let resident =
         object.task().ok().and_then(|task| task.mm()).map_or(0, |mm| mm.host().resident().0);
-    let total = crate::proc::root::total_memory().max(1);
+    let total = object.kernel()?.machine.memory.max(1);
     let share = i64::try_from(u128::from(resident) * 1000 / u128::from(total)).unwrap_or(1000);
     let score = (1000 + share + i64::from(adjustment)).max(0) * 2 / 3;
     put(out, &format!("{score}\n"))
