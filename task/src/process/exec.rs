@@ -310,7 +310,8 @@ fn unshare_files(task: &Task) {
 /// What of the task does not outlive its program.
 fn reset(task: &Arc<Task>, identity: &ExecIdentity, executable: &OpenFile, name: &[u8]) {
     let group = &task.group;
-    let old = core::mem::replace(&mut *group.actions.write(), group.actions().after_exec());
+    let actions = group.actions().after_exec();
+    let old = core::mem::replace(&mut *group.actions.write(), actions);
     drop(old);
     {
         let mut signals = task.signals.lock();
