@@ -14,3 +14,6 @@ pub mod tmpfs;
 pub(crate) fn builtin_types() -> Vec<Arc<dyn FsType>> {
     vec![Arc::new(tmpfs::TmpfsType), Arc::new(overlay::OverlayType)]
 }
+
+#[cfg(test)]
+mod walk_tests;

@@ -21,6 +21,7 @@
 //!
 //! References: `termios(3)`, `ioctl_tty(2)`, `pty(7)`, POSIX.1 chapter 11.
 
+pub mod console;
 mod device;
 pub mod host;
 mod input;

@@ -6,7 +6,7 @@ use std::hash::DefaultHasher;
 use std::sync::Arc;
 
 use chitin_abi::fs::{
-    CGROUP2_SUPER_MAGIC, DT_DIR, OpenFlags, PROC_SUPER_MAGIC, S_IFMT, SYSFS_MAGIC,
+    CGROUP2_SUPER_MAGIC, DT_DIR, OpenFlags, PROC_SUPER_MAGIC, S_IFMT, S_IFREG, SYSFS_MAGIC,
 };
 use chitin_abi::time::Timespec;
 use chitin_abi::{Errno, Result};
@@ -37,6 +37,9 @@ pub struct Style {
     /// Whether opening a file for what it has no handler for fails with EACCES (kernfs) instead of the read or
     /// write failing with EINVAL (proc).
     pub strict_open: bool,
+    /// What making an entry fails with where only the kernel makes them, and what making a regular file does: a
+    /// lookup in /proc says ENOENT before anything else is looked at.
+    pub creation: (Errno, Errno),
     /// Whether mode and owner of files can be changed; refused with EPERM otherwise.
     pub changeable: bool,
     /// Options that /proc/mounts shows, with a leading comma each.
@@ -59,6 +62,7 @@ impl Style {
             block_size,
             file_size: 0,
             strict_open: false,
+            creation: (Errno::EPERM, Errno::EACCES),
             changeable: false,
             options: String::new(),
             clock: wall_clock,
@@ -67,7 +71,8 @@ impl Style {
 
     /// The manners of `/proc`.
     pub fn proc() -> Self {
-        Self::new("proc", PROC_SUPER_MAGIC, 1024)
+        let creation = (Errno::ENOENT, Errno::ENOENT);
+        Self { creation, ..Self::new("proc", PROC_SUPER_MAGIC, 1024) }
     }
 
     /// The manners of `/sys`.
@@ -288,8 +293,25 @@ impl Inode for PseudoInode {
         self.node.access.as_ref().and_then(|access| access(mask, cred, env))
     }
 
+    fn create(&self, _name: &[u8], new: &NewFile) -> Result<Arc<dyn Inode>> {
+        let (other, regular) = self.fs.style.creation;
+        Err(if new.mode & S_IFMT == S_IFREG { regular } else { other })
+    }
+
+    fn symlink(&self, _name: &[u8], _target: &[u8], _new: &NewFile) -> Result<Arc<dyn Inode>> {
+        Err(self.fs.style.creation.0)
+    }
+
+    fn link(&self, _name: &[u8], _target: &Arc<dyn Inode>) -> Result<()> {
+        Err(self.fs.style.creation.0)
+    }
+
     fn mkdir(&self, name: &[u8], new: &NewFile) -> Result<Arc<dyn Inode>> {
-        self.entries()?.mkdir(name, new.mode & 0o7777, new.uid, new.gid)?;
+        let entries = self.entries()?;
+        entries.mkdir(name, new.mode & 0o7777, new.uid, new.gid).map_err(|error| match error {
+            Errno::EPERM => self.fs.style.creation.0,
+            other => other,
+        })?;
         Ok(self.child(name)?)
     }
 

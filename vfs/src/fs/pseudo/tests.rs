@@ -211,8 +211,11 @@ fn poll_reports_each_change_once() {
 fn only_the_kernel_makes_files() {
     let root = mount(Dir::new().with("l", Node::symlink(|_| Ok(b"x".to_vec()))));
     let new = crate::attr::NewFile { mode: 0o100_644, uid: 0, gid: 0, rdev: 0 };
-    assert_eq!(root.create(b"a", &new).err(), Some(Errno::EPERM));
-    assert_eq!(root.mkdir(b"a", &new).err(), Some(Errno::EPERM));
+    assert_eq!(root.create(b"a", &new).err(), Some(Errno::ENOENT));
+    assert_eq!(root.mkdir(b"a", &new).err(), Some(Errno::ENOENT));
+    let sys = PseudoFs::mount(Style::sysfs(), Node::dir(0o755, Dir::new())).1;
+    assert_eq!(sys.create(b"a", &new).err(), Some(Errno::EACCES));
+    assert_eq!(sys.mkdir(b"a", &new).err(), Some(Errno::EPERM));
     assert_eq!(root.unlink(b"l").err(), Some(Errno::EPERM));
     assert_eq!(root.lookup(b"l").unwrap().read_link(&env()).unwrap(), b"x");
     assert_eq!(root.read_link(&env()).err(), Some(Errno::EINVAL));
