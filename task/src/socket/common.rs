@@ -3,12 +3,13 @@
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
 
 use chitin_abi::net::{
-    AF_UNIX, Linger, SO_ACCEPTCONN, SO_BROADCAST, SO_BSDCOMPAT, SO_BUSY_POLL, SO_COOKIE, SO_DEBUG, SO_DOMAIN, SO_DONTROUTE,
-    SO_ERROR, SO_INCOMING_CPU, SO_KEEPALIVE, SO_LINGER, SO_MARK, SO_NO_CHECK, SO_OOBINLINE, SO_PASSCRED, SO_PASSPIDFD,
-    SO_PASSSEC, SO_PEEK_OFF, SO_PRIORITY, SO_PROTOCOL, SO_RCVBUF, SO_RCVBUFFORCE, SO_RCVLOWAT, SO_RCVTIMEO_NEW,
-    SO_RCVTIMEO_OLD, SO_REUSEADDR, SO_REUSEPORT, SO_RXQ_OVFL, SO_SNDBUF, SO_SNDBUFFORCE, SO_SNDLOWAT, SO_SNDTIMEO_NEW,
-    SO_SNDTIMEO_OLD, SO_TIMESTAMP_NEW, SO_TIMESTAMP_OLD, SO_TIMESTAMPING_OLD, SO_TIMESTAMPNS_OLD, SO_TYPE, SO_ZEROCOPY,
-    SOCK_DGRAM, SOCK_STREAM,
+    AF_UNIX, Linger, SO_ACCEPTCONN, SO_BROADCAST, SO_BSDCOMPAT, SO_BUSY_POLL, SO_COOKIE, SO_DEBUG,
+    SO_DOMAIN, SO_DONTROUTE, SO_ERROR, SO_INCOMING_CPU, SO_KEEPALIVE, SO_LINGER, SO_MARK,
+    SO_NO_CHECK, SO_OOBINLINE, SO_PASSCRED, SO_PASSPIDFD, SO_PASSSEC, SO_PEEK_OFF, SO_PRIORITY,
+    SO_PROTOCOL, SO_RCVBUF, SO_RCVBUFFORCE, SO_RCVLOWAT, SO_RCVTIMEO_NEW, SO_RCVTIMEO_OLD,
+    SO_REUSEADDR, SO_REUSEPORT, SO_RXQ_OVFL, SO_SNDBUF, SO_SNDBUFFORCE, SO_SNDLOWAT,
+    SO_SNDTIMEO_NEW, SO_SNDTIMEO_OLD, SO_TIMESTAMP_NEW, SO_TIMESTAMP_OLD, SO_TIMESTAMPING_OLD,
+    SO_TIMESTAMPNS_OLD, SO_TYPE, SO_ZEROCOPY, SOCK_DGRAM, SOCK_STREAM,
 };
 use chitin_abi::process::{CAP_NET_ADMIN, CAP_NET_RAW};
 use chitin_abi::time::Timeval;
@@ -146,7 +147,14 @@ impl Common {
 const fn is_inert(name: u32) -> bool {
     matches!(
         name,
-        SO_DEBUG | SO_DONTROUTE | SO_NO_CHECK | SO_RXQ_OVFL | SO_PASSSEC | SO_TIMESTAMPNS_OLD | SO_TIMESTAMPING_OLD | SO_ZEROCOPY
+        SO_DEBUG
+            | SO_DONTROUTE
+            | SO_NO_CHECK
+            | SO_RXQ_OVFL
+            | SO_PASSSEC
+            | SO_TIMESTAMPNS_OLD
+            | SO_TIMESTAMPING_OLD
+            | SO_ZEROCOPY
     )
 }
 
@@ -213,7 +221,9 @@ pub fn set(socket: &dyn Socket, name: u32, value: &[u8], caller: &Caller<'_>) ->
         return Ok(());
     }
     match name {
-        SO_TYPE | SO_PROTOCOL | SO_DOMAIN | SO_ERROR | SO_ACCEPTCONN | SO_SNDLOWAT => Err(Errno::ENOPROTOOPT),
+        SO_TYPE | SO_PROTOCOL | SO_DOMAIN | SO_ERROR | SO_ACCEPTCONN | SO_SNDLOWAT => {
+            Err(Errno::ENOPROTOOPT)
+        }
         SO_SNDBUF | SO_SNDBUFFORCE => {
             let forced = name == SO_SNDBUFFORCE;
             buffer(&common.send_buffer, number, MIN_SEND_BUFFER, forced, caller)?;
@@ -264,10 +274,16 @@ pub fn set(socket: &dyn Socket, name: u32, value: &[u8], caller: &Caller<'_>) ->
 fn switch_allowed(socket: &dyn Socket, name: u32) -> Result<()> {
     let info = socket.info();
     match name {
-        SO_PASSCRED | SO_PASSPIDFD if info.domain != AF_UNIX && info.domain != chitin_abi::net::AF_NETLINK => {
+        SO_PASSCRED | SO_PASSPIDFD
+            if info.domain != AF_UNIX && info.domain != chitin_abi::net::AF_NETLINK =>
+        {
             Err(Errno::EOPNOTSUPP)
         }
-        SO_REUSEPORT if info.domain == AF_UNIX && !matches!(info.kind, SOCK_STREAM | SOCK_DGRAM) => Err(Errno::EOPNOTSUPP),
+        SO_REUSEPORT
+            if info.domain == AF_UNIX && !matches!(info.kind, SOCK_STREAM | SOCK_DGRAM) =>
+        {
+            Err(Errno::EOPNOTSUPP)
+        }
         _ => Ok(()),
     }
 }
@@ -291,7 +307,13 @@ fn set_timeout(timeout: &AtomicU64, value: &[u8]) -> Result<()> {
     Ok(())
 }
 
-fn buffer(buffer: &AtomicU32, asked: i32, least: u32, forced: bool, caller: &Caller<'_>) -> Result<()> {
+fn buffer(
+    buffer: &AtomicU32,
+    asked: i32,
+    least: u32,
+    forced: bool,
+    caller: &Caller<'_>,
+) -> Result<()> {
     if forced && !caller.is_net_admin() {
         return Err(Errno::EPERM);
     }

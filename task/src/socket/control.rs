@@ -39,7 +39,10 @@ pub struct Control {
 impl Control {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.rights.is_none() && self.identity.is_none() && self.pidfd.is_none() && self.other.is_empty()
+        self.rights.is_none()
+            && self.identity.is_none()
+            && self.pidfd.is_none()
+            && self.other.is_empty()
     }
 }
 
@@ -84,7 +87,12 @@ impl FlightCounts {
     ///
     /// # Errors
     /// EINVAL for too many at once, ETOOMANYREFS when the user has more than `limit` on their way.
-    pub fn launch(self: &Arc<Self>, files: Vec<Arc<OpenFile>>, user: u32, limit: u64) -> Result<Rights> {
+    pub fn launch(
+        self: &Arc<Self>,
+        files: Vec<Arc<OpenFile>>,
+        user: u32,
+        limit: u64,
+    ) -> Result<Rights> {
         if files.len() > SCM_MAX_FD {
             return Err(Errno::EINVAL);
         }

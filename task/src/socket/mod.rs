@@ -18,7 +18,9 @@ use core::any::Any;
 use std::sync::Arc;
 
 use chitin_abi::fs::OpenFlags;
-use chitin_abi::net::{AF_INET, AF_INET6, AF_UNIX, SHUT_RD, SHUT_RDWR, SHUT_WR, SOCK_CLOEXEC, SOCK_NONBLOCK};
+use chitin_abi::net::{
+    AF_INET, AF_INET6, AF_UNIX, SHUT_RD, SHUT_RDWR, SHUT_WR, SOCK_CLOEXEC, SOCK_NONBLOCK,
+};
 use chitin_abi::poll::PollEvents;
 use chitin_abi::{Errno, GuestAddr, Result};
 use chitin_vfs::file::{IoctlContext, OpenFile};
@@ -156,7 +158,12 @@ pub trait Socket: Any + Send + Sync {
     ///
     /// # Errors
     /// EAGAIN where it would block, EPIPE, ENOTCONN, EMSGSIZE and so on.
-    fn send(&self, from: &mut dyn Source, message: &mut Outgoing<'_>, caller: &Caller<'_>) -> Result<usize>;
+    fn send(
+        &self,
+        from: &mut dyn Source,
+        message: &mut Outgoing<'_>,
+        caller: &Caller<'_>,
+    ) -> Result<usize>;
 
     /// Receives; `flags` are `MSG_…`.
     ///
@@ -259,7 +266,12 @@ pub fn split_type(kind: i32) -> Result<(u32, OpenFlags, bool)> {
 ///
 /// # Errors
 /// EAFNOSUPPORT, EPROTONOSUPPORT, ESOCKTNOSUPPORT, EINVAL.
-pub fn create(domain: u32, kind: u32, protocol: u32, caller: &Caller<'_>) -> Result<Arc<dyn Socket>> {
+pub fn create(
+    domain: u32,
+    kind: u32,
+    protocol: u32,
+    caller: &Caller<'_>,
+) -> Result<Arc<dyn Socket>> {
     if domain >= chitin_abi::net::AF_MAX {
         return Err(Errno::EAFNOSUPPORT);
     }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use chitin_abi::fs::{
-    O_APPEND, SPLICE_F_GIFT, SPLICE_F_MORE, SPLICE_F_MOVE, SPLICE_F_NONBLOCK, S_IFBLK, S_IFREG,
+    O_APPEND, S_IFBLK, S_IFREG, SPLICE_F_GIFT, SPLICE_F_MORE, SPLICE_F_MOVE, SPLICE_F_NONBLOCK,
 };
 use chitin_abi::poll::PollEvents;
 use chitin_abi::signal::SIGPIPE;
@@ -188,7 +188,9 @@ pub async fn tee(cx: &mut Ctx<'_>, fd_in: Fd, fd_out: Fd, count: usize, flags: F
         return Ok(0);
     }
     let (input, output) = ends(cx, fd_in, fd_out)?;
-    let (Some(from), Some(to)) = (pipe(&input), pipe(&output)) else { return Err(Errno::EINVAL.into()) };
+    let (Some(from), Some(to)) = (pipe(&input), pipe(&output)) else {
+        return Err(Errno::EINVAL.into());
+    };
     let nonblocking = nonblocking || input.nonblocking() || output.nonblocking();
     let queues = [from.wait_queue(), to.wait_queue()];
     let result = waiting(cx, queues, nonblocking, || transfer(from, to, count, true)).await;
@@ -196,7 +198,13 @@ pub async fn tee(cx: &mut Ctx<'_>, fd_in: Fd, fd_out: Fd, count: usize, flags: F
 }
 
 /// `vmsplice(2)`: into a pipe it copies, so gifts are accepted and stay the guest's; out of one it reads.
-pub async fn vmsplice(cx: &mut Ctx<'_>, fd: Fd, iov: GuestAddr, count: usize, flags: Flags) -> SysResult {
+pub async fn vmsplice(
+    cx: &mut Ctx<'_>,
+    fd: Fd,
+    iov: GuestAddr,
+    count: usize,
+    flags: Flags,
+) -> SysResult {
     let nonblocking = check_flags(flags)?;
     let file = cx.file(fd.0)?;
     let end = pipe(&file).ok_or(Errno::EBADF)?;
@@ -224,7 +232,13 @@ pub async fn vmsplice(cx: &mut Ctx<'_>, fd: Fd, iov: GuestAddr, count: usize, fl
 }
 
 /// `sendfile(2)`.
-pub async fn sendfile(cx: &mut Ctx<'_>, fd_out: Fd, fd_in: Fd, off_in: GuestAddr, count: usize) -> SysResult {
+pub async fn sendfile(
+    cx: &mut Ctx<'_>,
+    fd_out: Fd,
+    fd_in: Fd,
+    off_in: GuestAddr,
+    count: usize,
+) -> SysResult {
     let start = if off_in.is_null() {
         None
     } else {
@@ -257,7 +271,13 @@ pub async fn sendfile(cx: &mut Ctx<'_>, fd_out: Fd, fd_in: Fd, off_in: GuestAddr
     Ok(done)
 }
 
-async fn send_range(cx: &Ctx<'_>, input: &OpenFile, start: u64, output: &OpenFile, count: usize) -> SysResult {
+async fn send_range(
+    cx: &Ctx<'_>,
+    input: &OpenFile,
+    start: u64,
+    output: &OpenFile,
+    count: usize,
+) -> SysResult {
     let env = cx.rw_env();
     let mut done = 0_u64;
     while done < count as u64 {
@@ -279,7 +299,12 @@ async fn send_range(cx: &Ctx<'_>, input: &OpenFile, start: u64, output: &OpenFil
 }
 
 /// Writes a buffer as far as possible: how far, and why no further.
-async fn send_all(cx: &Ctx<'_>, output: &OpenFile, bytes: &[u8], env: &VfsEnv) -> (u64, Option<SysError>) {
+async fn send_all(
+    cx: &Ctx<'_>,
+    output: &OpenFile,
+    bytes: &[u8],
+    env: &VfsEnv,
+) -> (u64, Option<SysError>) {
     let mut from = SliceSource::new(bytes);
     let mut done = 0_u64;
     while from.remaining() > 0 {

@@ -5,8 +5,8 @@ use std::sync::{Arc, Weak};
 use chitin_abi::fs::{O_CLOEXEC, O_DIRECT, O_EXCL, O_NONBLOCK, OpenFlags};
 use chitin_abi::process::CAP_WAKE_ALARM;
 use chitin_abi::time::{
-    CLOCK_BOOTTIME, CLOCK_BOOTTIME_ALARM, CLOCK_MONOTONIC, CLOCK_REALTIME, CLOCK_REALTIME_ALARM, Itimerspec, TFD_CLOEXEC,
-    TFD_NONBLOCK, TFD_TIMER_ABSTIME, TFD_TIMER_CANCEL_ON_SET,
+    CLOCK_BOOTTIME, CLOCK_BOOTTIME_ALARM, CLOCK_MONOTONIC, CLOCK_REALTIME, CLOCK_REALTIME_ALARM,
+    Itimerspec, TFD_CLOEXEC, TFD_NONBLOCK, TFD_TIMER_ABSTIME, TFD_TIMER_CANCEL_ON_SET,
 };
 use chitin_abi::uio::{EFD_CLOEXEC, EFD_NONBLOCK, EFD_SEMAPHORE};
 use chitin_abi::{Errno, GuestAddr, Result};
@@ -35,7 +35,12 @@ pub fn install(cx: &Ctx<'_>, file: Arc<OpenFile>, close_on_exec: bool) -> SysRes
 ///
 /// # Errors
 /// EMFILE, EFAULT.
-pub fn install_pair(cx: &Ctx<'_>, addr: GuestAddr, files: [Arc<OpenFile>; 2], close_on_exec: bool) -> SysResult {
+pub fn install_pair(
+    cx: &Ctx<'_>,
+    addr: GuestAddr,
+    files: [Arc<OpenFile>; 2],
+    close_on_exec: bool,
+) -> SysResult {
     let limit = cx.task.group.limits().open_files();
     let table = cx.task.files();
     let [first, second] = files;
@@ -89,7 +94,12 @@ pub fn eventfd2(cx: &mut Ctx<'_>, initial: u32, flags: Flags) -> SysResult {
         return Err(Errno::EINVAL.into());
     }
     let semaphore = flags.0 & EFD_SEMAPHORE != 0;
-    let file = new_eventfd(initial, semaphore, status(flags.0 & EFD_NONBLOCK != 0), &cx.task.cred().fs_cred());
+    let file = new_eventfd(
+        initial,
+        semaphore,
+        status(flags.0 & EFD_NONBLOCK != 0),
+        &cx.task.cred().fs_cred(),
+    );
     install(cx, file, flags.0 & EFD_CLOEXEC != 0)
 }
 
@@ -120,15 +130,24 @@ impl TimerService for Timers {
 /// `timerfd_create(2)`.
 pub fn timerfd_create(cx: &mut Ctx<'_>, clock: Clock, flags: Flags) -> SysResult {
     let clock = clock.0.cast_unsigned();
-    let known = [CLOCK_REALTIME, CLOCK_MONOTONIC, CLOCK_BOOTTIME, CLOCK_REALTIME_ALARM, CLOCK_BOOTTIME_ALARM];
+    let known = [
+        CLOCK_REALTIME,
+        CLOCK_MONOTONIC,
+        CLOCK_BOOTTIME,
+        CLOCK_REALTIME_ALARM,
+        CLOCK_BOOTTIME_ALARM,
+    ];
     if flags.0 & !(TFD_CLOEXEC | TFD_NONBLOCK) != 0 || !known.contains(&clock) {
         return Err(Errno::EINVAL.into());
     }
-    if matches!(clock, CLOCK_REALTIME_ALARM | CLOCK_BOOTTIME_ALARM) && !cx.task.cred().capable_initial(CAP_WAKE_ALARM) {
+    if matches!(clock, CLOCK_REALTIME_ALARM | CLOCK_BOOTTIME_ALARM)
+        && !cx.task.cred().capable_initial(CAP_WAKE_ALARM)
+    {
         return Err(Errno::EPERM.into());
     }
     let service = Arc::new(Timers(Arc::clone(cx.kernel())));
-    let file = new_timerfd(clock, service, status(flags.0 & TFD_NONBLOCK != 0), &cx.task.cred().fs_cred());
+    let file =
+        new_timerfd(clock, service, status(flags.0 & TFD_NONBLOCK != 0), &cx.task.cred().fs_cred());
     install(cx, file, flags.0 & TFD_CLOEXEC != 0)
 }
 
@@ -137,7 +156,13 @@ fn timer(file: &OpenFile) -> Result<&TimerFd> {
 }
 
 /// `timerfd_settime(2)`. `TFD_TIMER_CANCEL_ON_SET` is accepted: the guest cannot set the clock.
-pub fn timerfd_settime(cx: &mut Ctx<'_>, fd: Fd, flags: Flags, new: GuestAddr, old: GuestAddr) -> SysResult {
+pub fn timerfd_settime(
+    cx: &mut Ctx<'_>,
+    fd: Fd,
+    flags: Flags,
+    new: GuestAddr,
+    old: GuestAddr,
+) -> SysResult {
     let new: Itimerspec = cx.read(new)?;
     let valid = new.it_value.to_nanos().is_some() && new.it_interval.to_nanos().is_some();
     if flags.0 & !(TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET) != 0 || !valid {

@@ -25,7 +25,8 @@ fn v6(bytes: &[u8]) -> Result<SocketAddr> {
     }
     let mut address = SockaddrIn6::new_zeroed();
     let length = bytes.len().min(size_of::<SockaddrIn6>());
-    if let (Some(to), Some(from)) = (address.as_mut_bytes().get_mut(..length), bytes.get(..length)) {
+    if let (Some(to), Some(from)) = (address.as_mut_bytes().get_mut(..length), bytes.get(..length))
+    {
         to.copy_from_slice(from);
     }
     Ok(SocketAddrV6::from(address).into())
@@ -43,7 +44,9 @@ pub(super) fn parse_for_bind(bytes: &[u8], is_v6: bool) -> Result<SocketAddr> {
         (AF_UNSPEC, false) => v4(bytes).and_then(|address| {
             if address.ip().is_unspecified() { Ok(address) } else { Err(Errno::EAFNOSUPPORT) }
         }),
-        _ if bytes.len() < if is_v6 { SHORT_V6 } else { size_of::<SockaddrIn>() } => Err(Errno::EINVAL),
+        _ if bytes.len() < if is_v6 { SHORT_V6 } else { size_of::<SockaddrIn>() } => {
+            Err(Errno::EINVAL)
+        }
         _ => Err(Errno::EAFNOSUPPORT),
     }
 }

@@ -17,8 +17,8 @@ use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use chitin_abi::net::{
-    AF_INET, AF_INET6, IPPROTO_ICMP, IPPROTO_TCP, IPPROTO_UDP, MSG_DONTWAIT, MSG_ERRQUEUE, MSG_OOB, MSG_PEEK, MSG_TRUNC,
-    SIOCINQ, SIOCOUTQ, SOCK_DGRAM, SOCK_RAW, SOCK_STREAM,
+    AF_INET, AF_INET6, IPPROTO_ICMP, IPPROTO_TCP, IPPROTO_UDP, MSG_DONTWAIT, MSG_ERRQUEUE, MSG_OOB,
+    MSG_PEEK, MSG_TRUNC, SIOCINQ, SIOCOUTQ, SOCK_DGRAM, SOCK_RAW, SOCK_STREAM,
 };
 use chitin_abi::poll::PollEvents;
 use chitin_abi::process::{CAP_NET_BIND_SERVICE, CAP_NET_RAW};
@@ -90,7 +90,12 @@ impl InetSocket {
     ///
     /// # Errors
     /// EPROTONOSUPPORT, ESOCKTNOSUPPORT, EPERM, EACCES.
-    pub fn create(domain: u32, kind: u32, protocol: u32, caller: &Caller<'_>) -> Result<Arc<dyn Socket>> {
+    pub fn create(
+        domain: u32,
+        kind: u32,
+        protocol: u32,
+        caller: &Caller<'_>,
+    ) -> Result<Arc<dyn Socket>> {
         let proto = match (kind, protocol) {
             (SOCK_STREAM, 0 | IPPROTO_TCP) => Proto::Tcp,
             (SOCK_DGRAM, 0 | IPPROTO_UDP) => Proto::Udp,
@@ -111,7 +116,13 @@ impl InetSocket {
         Ok(Self::adopt(id, proto, v6, user, net))
     }
 
-    fn adopt(id: SocketId, proto: Proto, v6: bool, user: u32, net: &Arc<NetNamespace>) -> Arc<Self> {
+    fn adopt(
+        id: SocketId,
+        proto: Proto,
+        v6: bool,
+        user: u32,
+        net: &Arc<NetNamespace>,
+    ) -> Arc<Self> {
         let common = Common::default();
         if proto == Proto::Tcp {
             common.send_buffer.store(16384, Ordering::Relaxed);
@@ -206,7 +217,11 @@ impl InetSocket {
         let datagram = self.with(|stack, _| stack.udp_receive(self.id, flags & MSG_PEEK != 0))?;
         let Some(datagram) = datagram else {
             // The end counts only for those who wait.
-            return if flags & MSG_DONTWAIT != 0 { Err(Errno::EAGAIN) } else { Ok(Received::default()) };
+            return if flags & MSG_DONTWAIT != 0 {
+                Err(Errno::EAGAIN)
+            } else {
+                Ok(Received::default())
+            };
         };
         let length = datagram.data.len();
         let stored = if length == 0 || to.remaining() == 0 { 0 } else { to.put(&datagram.data)? };
@@ -292,7 +307,12 @@ impl Socket for InetSocket {
         Ok(socket)
     }
 
-    fn send(&self, from: &mut dyn Source, message: &mut Outgoing<'_>, _caller: &Caller<'_>) -> Result<usize> {
+    fn send(
+        &self,
+        from: &mut dyn Source,
+        message: &mut Outgoing<'_>,
+        _caller: &Caller<'_>,
+    ) -> Result<usize> {
         match self.proto {
             Proto::Tcp => self.send_tcp(from, message.flags),
             Proto::Udp => self.send_udp(from, message),
@@ -337,7 +357,9 @@ impl Socket for InetSocket {
                 options.send_buffer = Some(send);
                 options.receive_buffer = Some(receive);
             }),
-            Proto::Udp => stack.udp_configure(self.id, |options| options.receive_buffer = Some(receive)),
+            Proto::Udp => {
+                stack.udp_configure(self.id, |options| options.receive_buffer = Some(receive))
+            }
         });
         self.queue.notify(PollEvents::POLLOUT);
     }

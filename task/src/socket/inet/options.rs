@@ -6,9 +6,10 @@ use core::net::IpAddr;
 use core::sync::atomic::Ordering;
 
 use chitin_abi::net::{
-    IP_MULTICAST_LOOP, IP_MULTICAST_TTL, IP_PKTINFO, IP_TTL, IPV6_PKTINFO, IPV6_RECVPKTINFO, IPV6_UNICAST_HOPS,
-    IPV6_V6ONLY, In6Pktinfo, InPktinfo, SOL_IP, SOL_IPV6, SOL_TCP, SOL_UDP, TCP_CONGESTION, TCP_INFO, TCP_KEEPCNT,
-    TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_MAXSEG, TCP_NODELAY, TCP_SYNCNT, TCP_ULP, TCP_USER_TIMEOUT, TcpInfo,
+    IP_MULTICAST_LOOP, IP_MULTICAST_TTL, IP_PKTINFO, IP_TTL, IPV6_PKTINFO, IPV6_RECVPKTINFO,
+    IPV6_UNICAST_HOPS, IPV6_V6ONLY, In6Pktinfo, InPktinfo, SOL_IP, SOL_IPV6, SOL_TCP, SOL_UDP,
+    TCP_CONGESTION, TCP_INFO, TCP_KEEPCNT, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_MAXSEG, TCP_NODELAY,
+    TCP_SYNCNT, TCP_ULP, TCP_USER_TIMEOUT, TcpInfo,
 };
 use chitin_abi::{Errno, Result};
 use chitin_net_stack::{Datagram, Proto};
@@ -77,7 +78,9 @@ impl InetSocket {
         };
         check_range(level, name, number)?;
         if (level, name) == (SOL_IPV6, IPV6_V6ONLY) {
-            let bound = self.with(|stack, _| stack.local_address(self.id)).is_ok_and(|address| address.port() != 0);
+            let bound = self
+                .with(|stack, _| stack.local_address(self.id))
+                .is_ok_and(|address| address.port() != 0);
             if bound {
                 return Err(Errno::EINVAL);
             }
@@ -88,14 +91,18 @@ impl InetSocket {
 
     fn check_level(&self, level: u32) -> Result<()> {
         match (level, self.proto, self.v6) {
-            (SOL_TCP, Proto::Tcp, _) | (SOL_UDP, Proto::Udp, _) | (SOL_IPV6, _, true) | (SOL_IP, ..) => Ok(()),
+            (SOL_TCP, Proto::Tcp, _)
+            | (SOL_UDP, Proto::Udp, _)
+            | (SOL_IPV6, _, true)
+            | (SOL_IP, ..) => Ok(()),
             (SOL_IPV6, _, false) => Err(Errno::ENOPROTOOPT),
             _ => Err(Errno::ENOPROTOOPT),
         }
     }
 
     fn tcp_info(&self) -> TcpInfo {
-        let (state, stats) = self.with(|stack, _| (stack.tcp_state(self.id), stack.tcp_stats(self.id)));
+        let (state, stats) =
+            self.with(|stack, _| (stack.tcp_state(self.id), stack.tcp_stats(self.id)));
         TcpInfo {
             state: state as u8,
             wscale: stats.shifts.0 | (stats.shifts.1 << 4),

@@ -26,7 +26,8 @@ impl InetStack {
         let list = list.into_iter().filter(|(_, local, ..)| local.is_ipv6() == v6);
         for (index, (id, local, remote, state)) in list.enumerate() {
             let socket = self.sockets.lock().get(&id).and_then(std::sync::Weak::upgrade);
-            let (ino, user) = socket.map_or((0, 0), |socket| (socket.ino.load(Ordering::Relaxed), socket.user));
+            let (ino, user) =
+                socket.map_or((0, 0), |socket| (socket.ino.load(Ordering::Relaxed), socket.user));
             let (unsent, unread) = self.with(|stack, _| {
                 let stats = stack.tcp_stats(id);
                 (stats.unsent, stats.unread)

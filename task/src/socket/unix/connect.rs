@@ -40,15 +40,21 @@ impl UnixSocket {
     /// A sender whose receivers want to know it gets a name.
     pub(super) fn bind_if_passing_cred(&self) -> Result<()> {
         use core::sync::atomic::Ordering;
-        let wants = self.common.pass_cred.load(Ordering::Relaxed) || self.common.pass_pidfd.load(Ordering::Relaxed);
-        if wants && self.state.lock().address.is_none() { self.bind_automatically() } else { Ok(()) }
+        let wants = self.common.pass_cred.load(Ordering::Relaxed)
+            || self.common.pass_pidfd.load(Ordering::Relaxed);
+        if wants && self.state.lock().address.is_none() {
+            self.bind_automatically()
+        } else {
+            Ok(())
+        }
     }
 
     pub(super) fn start_listening(&self, backlog: u32, caller: &Caller<'_>) -> Result<()> {
         if !self.kind.connects() {
             return Err(Errno::EOPNOTSUPP);
         }
-        let backlog = usize::try_from(backlog.min(chitin_abi::net::SOMAXCONN)).unwrap_or(usize::MAX);
+        let backlog =
+            usize::try_from(backlog.min(chitin_abi::net::SOMAXCONN)).unwrap_or(usize::MAX);
         let mut state = self.state.lock();
         if state.address.is_none() {
             return Err(Errno::EINVAL);
@@ -123,7 +129,8 @@ impl UnixSocket {
     /// The datagram socket `gone` has disconnected from this one.
     fn forget_peer(&self, gone: &Self, lost: bool) {
         let mut state = self.state.lock();
-        let was_peer = state.peer.as_ref().is_some_and(|peer| core::ptr::eq(Arc::as_ptr(peer), gone));
+        let was_peer =
+            state.peer.as_ref().is_some_and(|peer| core::ptr::eq(Arc::as_ptr(peer), gone));
         if was_peer && lost && !state.closed {
             state.error = Some(Errno::ECONNRESET);
             drop(state);

@@ -60,13 +60,18 @@ impl Survey {
         let mut reached = Vec::new();
         for rights in state.inbox.iter().filter_map(|message| message.rights.as_ref()) {
             for file in rights.files() {
-                let Some(inner) = file.file().as_any().downcast_ref::<SocketFile>() else { continue };
-                let Some(target) = inner.socket().as_any().downcast_ref::<UnixSocket>() else { continue };
+                let Some(inner) = file.file().as_any().downcast_ref::<SocketFile>() else {
+                    continue;
+                };
+                let Some(target) = inner.socket().as_any().downcast_ref::<UnixSocket>() else {
+                    continue;
+                };
                 reached.push(id(target));
                 let references = Arc::strong_count(file);
                 // Files that somebody is just looking at count as referenced from outside.
                 let travelling = usize::from(rights.is_unshared());
-                let entry = self.travelling.entry(Arc::as_ptr(file).addr()).or_insert((0, 0, id(target)));
+                let entry =
+                    self.travelling.entry(Arc::as_ptr(file).addr()).or_insert((0, 0, id(target)));
                 entry.0 += travelling;
                 entry.1 = entry.1.max(references);
             }
@@ -81,10 +86,16 @@ impl Survey {
     }
 
     fn alive(&self, sockets: &[Arc<UnixSocket>]) -> HashSet<SocketId> {
-        let unreferenced: HashSet<SocketId> =
-            self.travelling.values().filter(|(travelling, all, _)| travelling >= all).map(|(_, _, id)| *id).collect();
-        let is_root = |socket: &SocketId| !unreferenced.contains(socket) && !self.unaccepted.contains(socket);
-        let mut todo: Vec<SocketId> = sockets.iter().map(|socket| id(socket)).filter(is_root).collect();
+        let unreferenced: HashSet<SocketId> = self
+            .travelling
+            .values()
+            .filter(|(travelling, all, _)| travelling >= all)
+            .map(|(_, _, id)| *id)
+            .collect();
+        let is_root =
+            |socket: &SocketId| !unreferenced.contains(socket) && !self.unaccepted.contains(socket);
+        let mut todo: Vec<SocketId> =
+            sockets.iter().map(|socket| id(socket)).filter(is_root).collect();
         let mut alive = HashSet::new();
         while let Some(socket) = todo.pop() {
             if alive.insert(socket) {

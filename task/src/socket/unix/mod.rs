@@ -220,7 +220,8 @@ impl UnixSocket {
     /// Whether `sender` would have to wait for room in this datagram socket; notes it for a wake if so.
     fn refuses(&self, sender: &Arc<Self>) -> bool {
         let mut state = self.state.lock();
-        let full = state.is_full() && !state.peer.as_ref().is_some_and(|peer| Arc::ptr_eq(peer, sender));
+        let full =
+            state.is_full() && !state.peer.as_ref().is_some_and(|peer| Arc::ptr_eq(peer, sender));
         if full && !state.closed {
             state.wait_for_room(&sender.this);
         }
@@ -280,7 +281,12 @@ impl Socket for UnixSocket {
         self.take_connection()
     }
 
-    fn send(&self, from: &mut dyn Source, message: &mut Outgoing<'_>, caller: &Caller<'_>) -> Result<usize> {
+    fn send(
+        &self,
+        from: &mut dyn Source,
+        message: &mut Outgoing<'_>,
+        caller: &Caller<'_>,
+    ) -> Result<usize> {
         self.send_message(from, message, caller)
     }
 

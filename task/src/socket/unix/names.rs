@@ -73,7 +73,8 @@ impl UnixNamespace {
     pub(super) fn unbind(&self, socket: &UnixSocket, name: &[u8]) {
         let mut names = self.names.lock();
         let key = (socket.kind, name.to_vec());
-        if names.abstract_names.get(&key).is_some_and(|owner| core::ptr::eq(owner.as_ptr(), socket)) {
+        if names.abstract_names.get(&key).is_some_and(|owner| core::ptr::eq(owner.as_ptr(), socket))
+        {
             names.abstract_names.remove(&key);
         }
     }
@@ -97,7 +98,11 @@ impl Names {
 }
 
 /// The socket that has this name.
-pub(super) fn find(address: &UnixAddress, kind: Kind, caller: &Caller<'_>) -> Result<Arc<UnixSocket>> {
+pub(super) fn find(
+    address: &UnixAddress,
+    kind: Kind,
+    caller: &Caller<'_>,
+) -> Result<Arc<UnixSocket>> {
     let found = match address {
         UnixAddress::Abstract(name) => caller.net().unix.find(kind, name)?,
         UnixAddress::Path(path) => find_by_path(path, caller)?,

@@ -48,7 +48,13 @@ impl UnixSocket {
         events
     }
 
-    pub(super) fn unix_option(&self, level: u32, name: u32, room: usize, caller: &Caller<'_>) -> Result<Vec<u8>> {
+    pub(super) fn unix_option(
+        &self,
+        level: u32,
+        name: u32,
+        room: usize,
+        caller: &Caller<'_>,
+    ) -> Result<Vec<u8>> {
         if level != SOL_SOCKET {
             return Err(Errno::EOPNOTSUPP);
         }
@@ -60,7 +66,8 @@ impl UnixSocket {
             }
             SO_PEERGROUPS => {
                 let identity = self.peer_identity().ok_or(Errno::ENODATA)?;
-                let groups: Vec<u32> = identity.groups.iter().map(|gid| caller.show_gid(*gid)).collect();
+                let groups: Vec<u32> =
+                    identity.groups.iter().map(|gid| caller.show_gid(*gid)).collect();
                 let bytes = groups.as_bytes();
                 if room < bytes.len() { Err(Errno::ERANGE) } else { Ok(bytes.to_vec()) }
             }
@@ -72,7 +79,12 @@ impl UnixSocket {
         }
     }
 
-    pub(super) fn control(&self, command: u32, argument: GuestAddr, context: &dyn IoctlContext) -> Result<u64> {
+    pub(super) fn control(
+        &self,
+        command: u32,
+        argument: GuestAddr,
+        context: &dyn IoctlContext,
+    ) -> Result<u64> {
         let value = match command {
             SIOCINQ => self.unread()?,
             SIOCOUTQ => self.budget.used(),
@@ -107,7 +119,10 @@ impl UnixSocket {
         };
         let (kind, ino) = (self.kind.number(), self.ino.load(Ordering::Relaxed));
         // Writing to a string does not fail.
-        let _ = write!(text, "0000000000000000: 00000002 00000000 {accepts:08X} {kind:04X} {shown:02X} {ino:5}");
+        let _ = write!(
+            text,
+            "0000000000000000: 00000002 00000000 {accepts:08X} {kind:04X} {shown:02X} {ino:5}"
+        );
         match &state.address {
             Some(UnixAddress::Path(path)) => {
                 let _ = write!(text, " {}", String::from_utf8_lossy(path));

@@ -41,7 +41,11 @@ pub(super) struct Budget {
 
 impl Budget {
     pub(super) fn new(limit: usize, queue: &Arc<WaitQueue>) -> Arc<Self> {
-        Arc::new(Self { used: AtomicUsize::new(0), limit: AtomicUsize::new(limit), queue: Arc::clone(queue) })
+        Arc::new(Self {
+            used: AtomicUsize::new(0),
+            limit: AtomicUsize::new(limit),
+            queue: Arc::clone(queue),
+        })
     }
 
     pub(super) fn limit(&self) -> usize {

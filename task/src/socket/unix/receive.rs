@@ -24,7 +24,9 @@ impl UnixSocket {
             let mut state = self.state.lock();
             let result = match self.kind {
                 Kind::Stream => self.receive_stream(&mut state, to, flags, &mut done),
-                Kind::Datagram | Kind::SeqPacket => self.receive_datagram(&mut state, to, flags, &mut done),
+                Kind::Datagram | Kind::SeqPacket => {
+                    self.receive_datagram(&mut state, to, flags, &mut done)
+                }
             };
             let made_room = self.kind != Kind::Stream && !done.is_empty();
             (result, if made_room { core::mem::take(&mut state.waiting) } else { Vec::new() })
@@ -34,12 +36,20 @@ impl UnixSocket {
         let mut received = result?;
         if self.kind == Kind::Stream && received.count > 0 {
             let peer = self.peer();
-            received.from = peer.and_then(|peer| peer.state.lock().address.as_ref().map(|from| address::emit(Some(from))));
+            received.from = peer.and_then(|peer| {
+                peer.state.lock().address.as_ref().map(|from| address::emit(Some(from)))
+            });
         }
         Ok(received)
     }
 
-    fn receive_stream(&self, state: &mut State, to: &mut dyn Sink, flags: u32, done: &mut Done) -> Result<Received> {
+    fn receive_stream(
+        &self,
+        state: &mut State,
+        to: &mut dyn Sink,
+        flags: u32,
+        done: &mut Done,
+    ) -> Result<Received> {
         if !state.is_connected() {
             return Err(Errno::EINVAL);
         }
@@ -73,7 +83,8 @@ impl UnixSocket {
             skip = 0;
             identity.get_or_insert_with(|| message.identity.clone());
             received.stop = message.rights.is_some();
-            received.control.rights = if peek { message.rights.clone() } else { self.land(message) };
+            received.control.rights =
+                if peek { message.rights.clone() } else { self.land(message) };
             let finished = message.rest().is_empty();
             if !peek && finished {
                 done.extend(state.inbox.pop_front());
@@ -96,7 +107,13 @@ impl UnixSocket {
         Ok(received)
     }
 
-    fn receive_datagram(&self, state: &mut State, to: &mut dyn Sink, flags: u32, done: &mut Done) -> Result<Received> {
+    fn receive_datagram(
+        &self,
+        state: &mut State,
+        to: &mut dyn Sink,
+        flags: u32,
+        done: &mut Done,
+    ) -> Result<Received> {
         if self.kind == Kind::SeqPacket && !state.is_connected() {
             return Err(Errno::ENOTCONN);
         }
@@ -114,7 +131,8 @@ impl UnixSocket {
         let identity = {
             let Some(message) = state.inbox.get_mut(index) else { return Err(Errno::EAGAIN) };
             received.from = message.from.as_ref().map(|from| address::emit(Some(from)));
-            received.control.rights = if peek { message.rights.clone() } else { self.land(message) };
+            received.control.rights =
+                if peek { message.rights.clone() } else { self.land(message) };
             let rest = message.data.get(skip..).unwrap_or_default();
             let stored = if rest.is_empty() || to.remaining() == 0 { Ok(0) } else { to.put(rest) };
             let (length, identity) = (rest.len(), message.identity.clone());
@@ -157,7 +175,8 @@ impl UnixSocket {
     }
 
     fn wants_identity(&self) -> bool {
-        self.common.pass_cred.load(Ordering::Relaxed) || self.common.pass_pidfd.load(Ordering::Relaxed)
+        self.common.pass_cred.load(Ordering::Relaxed)
+            || self.common.pass_pidfd.load(Ordering::Relaxed)
     }
 
     fn attach_identity(&self, received: &mut Received, identity: Option<Identity>) {
@@ -195,7 +214,11 @@ impl UnixSocket {
         // Only receives on this socket change it, and the state is locked.
         let offset = self.common.peek_offset.load(Ordering::Relaxed);
         if offset >= 0 {
-            let moved = if peek { offset.saturating_add(count) } else { offset.saturating_sub(count).max(0) };
+            let moved = if peek {
+                offset.saturating_add(count)
+            } else {
+                offset.saturating_sub(count).max(0)
+            };
             self.common.peek_offset.store(moved, Ordering::Relaxed);
         }
     }

@@ -33,7 +33,12 @@ impl UnixSocket {
         }
     }
 
-    fn send_stream(&self, from: &mut dyn Source, message: &mut Outgoing<'_>, caller: &Caller<'_>) -> Result<usize> {
+    fn send_stream(
+        &self,
+        from: &mut dyn Source,
+        message: &mut Outgoing<'_>,
+        caller: &Caller<'_>,
+    ) -> Result<usize> {
         let (peer, connected, shut) = {
             let state = self.state.lock();
             (state.peer.clone(), state.is_connected(), state.no_send)
@@ -96,7 +101,12 @@ impl UnixSocket {
         if refused.is_some() { Err(Errno::EPIPE) } else { Ok(count) }
     }
 
-    fn send_datagram(&self, from: &mut dyn Source, message: &mut Outgoing<'_>, caller: &Caller<'_>) -> Result<usize> {
+    fn send_datagram(
+        &self,
+        from: &mut dyn Source,
+        message: &mut Outgoing<'_>,
+        caller: &Caller<'_>,
+    ) -> Result<usize> {
         let this = self.arc()?;
         let named = message.to.filter(|_| self.kind == Kind::Datagram);
         let other = match named {
@@ -206,9 +216,15 @@ impl UnixSocket {
     }
 
     /// The credentials that travel: those that the caller gave, or its own if either side asks for them.
-    fn identity_for(&self, peer: &Self, message: &Outgoing<'_>, caller: &Caller<'_>) -> Option<Identity> {
+    fn identity_for(
+        &self,
+        peer: &Self,
+        message: &Outgoing<'_>,
+        caller: &Caller<'_>,
+    ) -> Option<Identity> {
         let asked = |socket: &Self| {
-            socket.common.pass_cred.load(Ordering::Relaxed) || socket.common.pass_pidfd.load(Ordering::Relaxed)
+            socket.common.pass_cred.load(Ordering::Relaxed)
+                || socket.common.pass_pidfd.load(Ordering::Relaxed)
         };
         match &message.control.identity {
             Some(identity) => Some(identity.clone()),

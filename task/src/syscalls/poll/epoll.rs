@@ -1,6 +1,8 @@
 //! `epoll_create(2)`, `epoll_ctl(2)`, `epoll_wait(2)` and their variants.
 
-use chitin_abi::poll::{EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EpollEvent, PollEvents};
+use chitin_abi::poll::{
+    EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EpollEvent, PollEvents,
+};
 use chitin_abi::{Errno, GuestAddr};
 use chitin_vfs::epoll::{Epoll, new_epoll};
 use zerocopy::IntoBytes;
@@ -36,7 +38,8 @@ pub fn epoll_create1(cx: &mut Ctx<'_>, flags: Flags) -> SysResult {
 /// `epoll_ctl(2)`.
 pub fn epoll_ctl(cx: &mut Ctx<'_>, epfd: Fd, op: i32, fd: Fd, event: GuestAddr) -> SysResult {
     let op = op.cast_unsigned();
-    let event: EpollEvent = if op == EPOLL_CTL_DEL { EpollEvent::default() } else { cx.read(event)? };
+    let event: EpollEvent =
+        if op == EPOLL_CTL_DEL { EpollEvent::default() } else { cx.read(event)? };
     let epoll = cx.file(epfd.0)?;
     let file = cx.file(fd.0)?;
     if file.file().wait_queue().is_none() {
@@ -53,7 +56,13 @@ pub fn epoll_ctl(cx: &mut Ctx<'_>, epfd: Fd, op: i32, fd: Fd, event: GuestAddr) 
 }
 
 /// `epoll_wait(2)`.
-pub async fn epoll_wait(cx: &mut Ctx<'_>, epfd: Fd, events: GuestAddr, max: i32, timeout: i32) -> SysResult {
+pub async fn epoll_wait(
+    cx: &mut Ctx<'_>,
+    epfd: Fd,
+    events: GuestAddr,
+    max: i32,
+    timeout: i32,
+) -> SysResult {
     let until = Until::after_millis(cx, timeout);
     wait(cx, epfd, events, max, until).await
 }
@@ -108,7 +117,12 @@ async fn wait(cx: &Ctx<'_>, epfd: Fd, addr: GuestAddr, max: i32, until: Until) -
     Ok(events.len() as u64)
 }
 
-async fn sleep(cx: &Ctx<'_>, epoll: &Epoll, max: usize, until: Until) -> SysResult<Vec<EpollEvent>> {
+async fn sleep(
+    cx: &Ctx<'_>,
+    epoll: &Epoll,
+    max: usize,
+    until: Until,
+) -> SysResult<Vec<EpollEvent>> {
     let waiter = Waiter::new();
     let registration = waiter.register_exclusive(epoll.waiters(), PollEvents::POLLIN);
     let attempt = || {

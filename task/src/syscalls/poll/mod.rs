@@ -19,7 +19,9 @@ use chitin_abi::time::Timespec;
 use chitin_abi::{Errno, GuestAddr, Result};
 use chitin_vfs::file::OpenFile;
 
-pub use self::epoll::{epoll_create, epoll_create1, epoll_ctl, epoll_pwait, epoll_pwait2, epoll_wait};
+pub use self::epoll::{
+    epoll_create, epoll_create1, epoll_ctl, epoll_pwait, epoll_pwait2, epoll_wait,
+};
 use self::mask::MaskGuard;
 pub use self::poll::{PollRestart, poll, ppoll, restart};
 pub use self::select::{pselect6, select};
@@ -90,7 +92,9 @@ impl Until {
     fn remaining(self, cx: &Ctx<'_>) -> Option<u64> {
         match self {
             Self::Now => Some(0),
-            Self::Deadline(deadline) => Some(deadline.saturating_sub(cx.kernel().clock.monotonic())),
+            Self::Deadline(deadline) => {
+                Some(deadline.saturating_sub(cx.kernel().clock.monotonic()))
+            }
             Self::Forever => None,
         }
     }

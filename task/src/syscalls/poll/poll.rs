@@ -57,7 +57,12 @@ pub async fn ppoll(
 }
 
 /// Writes back what is left of a `timespec`. Where that fails the call cannot be made again.
-pub(super) fn write_remaining(cx: &Ctx<'_>, addr: GuestAddr, until: Until, result: SysResult) -> SysResult {
+pub(super) fn write_remaining(
+    cx: &Ctx<'_>,
+    addr: GuestAddr,
+    until: Until,
+    result: SysResult,
+) -> SysResult {
     let Some(nanos) = until.remaining(cx).filter(|_| !addr.is_null()) else { return result };
     let left = Timespec::from_nanos(i64::try_from(nanos).unwrap_or(i64::MAX));
     match (cx.write(addr, &left), result) {
@@ -66,13 +71,20 @@ pub(super) fn write_remaining(cx: &Ctx<'_>, addr: GuestAddr, until: Until, resul
     }
 }
 
-async fn wait(cx: &Ctx<'_>, addr: GuestAddr, count: u32, until: Until, restart: Restart) -> SysResult {
+async fn wait(
+    cx: &Ctx<'_>,
+    addr: GuestAddr,
+    count: u32,
+    until: Until,
+    restart: Restart,
+) -> SysResult {
     let mut fds = read(cx, addr, count)?;
     let mut set = watch(cx, &fds);
     let ready = set.wait(cx, until, restart).await?;
     let mut results = set.files.iter();
     for fd in &mut fds {
-        fd.revents = if fd.fd < 0 { 0 } else { results.next().map_or(0, |watched| watched.happened.bits()) };
+        fd.revents =
+            if fd.fd < 0 { 0 } else { results.next().map_or(0, |watched| watched.happened.bits()) };
     }
     if !fds.is_empty() {
         cx.memory().write(addr, fds.as_bytes())?;

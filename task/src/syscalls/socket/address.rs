@@ -25,7 +25,12 @@ pub(super) fn read(cx: &Ctx<'_>, addr: GuestAddr, length: u32) -> Result<Vec<u8>
 ///
 /// # Errors
 /// EINVAL for negative room, EFAULT.
-pub(super) fn write(cx: &Ctx<'_>, address: &[u8], addr: GuestAddr, length: GuestAddr) -> Result<()> {
+pub(super) fn write(
+    cx: &Ctx<'_>,
+    address: &[u8],
+    addr: GuestAddr,
+    length: GuestAddr,
+) -> Result<()> {
     let room: i32 = cx.read(length)?;
     let room = usize::try_from(room).map_err(|_| Errno::EINVAL)?;
     let stored = address.get(..room.min(address.len())).unwrap_or_default();

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use chitin_abi::fs::OpenFlags;
 use chitin_abi::net::{
-    AF_UNIX, CMSG_HDR_LEN, CmsgHdr, MSG_CMSG_CLOEXEC, MSG_CTRUNC, SCM_CREDENTIALS, SCM_MAX_FD, SCM_PIDFD, SCM_RIGHTS,
-    SOL_SOCKET, Ucred, cmsg_align, cmsg_len, cmsg_space,
+    AF_UNIX, CMSG_HDR_LEN, CmsgHdr, MSG_CMSG_CLOEXEC, MSG_CTRUNC, SCM_CREDENTIALS, SCM_MAX_FD,
+    SCM_PIDFD, SCM_RIGHTS, SOL_SOCKET, Ucred, cmsg_align, cmsg_len, cmsg_space,
 };
 use chitin_abi::process::CAP_SYS_ADMIN;
 use chitin_abi::{Errno, GuestAddr, Result};
@@ -24,7 +24,13 @@ const MAX_CONTROL: u64 = 131_072;
 ///
 /// # Errors
 /// ENOBUFS for too many bytes, EINVAL for malformed ones, EBADF, EPERM, ESRCH, ETOOMANYREFS, EFAULT.
-pub(super) fn read(cx: &Ctx<'_>, addr: GuestAddr, length: u64, socket: &dyn Socket, caller: &Caller<'_>) -> Result<Control> {
+pub(super) fn read(
+    cx: &Ctx<'_>,
+    addr: GuestAddr,
+    length: u64,
+    socket: &dyn Socket,
+    caller: &Caller<'_>,
+) -> Result<Control> {
     if length > MAX_CONTROL {
         return Err(Errno::ENOBUFS);
     }
@@ -43,7 +49,9 @@ pub(super) fn read(cx: &Ctx<'_>, addr: GuestAddr, length: u64, socket: &dyn Sock
         let data = after.get(..length - CMSG_HDR_LEN).unwrap_or_default();
         let (level, kind) = (header.level.cast_unsigned(), header.kind.cast_unsigned());
         match (level, kind) {
-            (SOL_SOCKET, SCM_RIGHTS) if socket.info().domain == AF_UNIX => take_files(cx, data, &mut files)?,
+            (SOL_SOCKET, SCM_RIGHTS) if socket.info().domain == AF_UNIX => {
+                take_files(cx, data, &mut files)?
+            }
             (SOL_SOCKET, SCM_CREDENTIALS) => control.identity = Some(claimed(cx, data)?),
             (SOL_SOCKET, _) => return Err(Errno::EINVAL),
             _ => control.other.push(RawControl { level, kind, data: data.into() }),
@@ -106,7 +114,13 @@ struct Writer {
 ///
 /// # Errors
 /// EFAULT.
-pub(super) fn write(cx: &Ctx<'_>, control: Control, addr: GuestAddr, room: u64, flags: u32) -> Result<(u64, u32)> {
+pub(super) fn write(
+    cx: &Ctx<'_>,
+    control: Control,
+    addr: GuestAddr,
+    room: u64,
+    flags: u32,
+) -> Result<(u64, u32)> {
     if control.is_empty() {
         return Ok((0, 0));
     }
@@ -140,7 +154,9 @@ impl Writer {
     }
 
     fn put(&mut self, level: u32, kind: u32, data: &[u8]) {
-        let (Some(mut length), Some(space)) = (cmsg_len(data.len()), cmsg_space(data.len())) else { return };
+        let (Some(mut length), Some(space)) = (cmsg_len(data.len()), cmsg_space(data.len())) else {
+            return;
+        };
         let left = self.left();
         if left < CMSG_HDR_LEN {
             self.flags |= MSG_CTRUNC;
@@ -151,7 +167,8 @@ impl Writer {
             length = left;
         }
         let end = self.bytes.len() + space.min(left);
-        let header = CmsgHdr { len: length as u64, level: level.cast_signed(), kind: kind.cast_signed() };
+        let header =
+            CmsgHdr { len: length as u64, level: level.cast_signed(), kind: kind.cast_signed() };
         self.bytes.extend_from_slice(header.as_bytes());
         self.bytes.extend_from_slice(data.get(..length - CMSG_HDR_LEN).unwrap_or_default());
         self.bytes.resize(end, 0);

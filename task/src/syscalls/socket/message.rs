@@ -1,8 +1,8 @@
 //! Sending and receiving.
 
 use chitin_abi::net::{
-    MMsgHdr, MSG_CMSG_CLOEXEC, MSG_CMSG_COMPAT, MSG_DONTWAIT, MSG_NOSIGNAL, MSG_PEEK, MSG_WAITALL, MSG_WAITFORONE, MsgHdr,
-    SOCKADDR_STORAGE_LEN,
+    MMsgHdr, MSG_CMSG_CLOEXEC, MSG_CMSG_COMPAT, MSG_DONTWAIT, MSG_NOSIGNAL, MSG_PEEK, MSG_WAITALL,
+    MSG_WAITFORONE, MsgHdr, SOCKADDR_STORAGE_LEN,
 };
 use chitin_abi::poll::PollEvents;
 use chitin_abi::signal::SIGPIPE;
@@ -48,7 +48,13 @@ pub async fn sendmsg(cx: &mut Ctx<'_>, fd: Fd, message: GuestAddr, flags: Flags)
 }
 
 /// `sendmmsg(2)`.
-pub async fn sendmmsg(cx: &mut Ctx<'_>, fd: Fd, messages: GuestAddr, count: u32, flags: Flags) -> SysResult {
+pub async fn sendmmsg(
+    cx: &mut Ctx<'_>,
+    fd: Fd,
+    messages: GuestAddr,
+    count: u32,
+    flags: Flags,
+) -> SysResult {
     if flags.0 & MSG_CMSG_COMPAT != 0 {
         return Err(Errno::EINVAL.into());
     }
@@ -218,7 +224,8 @@ async fn receive_message(cx: &Ctx<'_>, target: &Target, addr: GuestAddr, flags: 
     let received = receive(cx, target, to, flags).await?;
     let count = received.count as u64;
     if header.name != 0 {
-        let name_length = addr.checked_add(core::mem::offset_of!(MsgHdr, namelen) as u64).ok_or(Errno::EFAULT)?;
+        let name_length =
+            addr.checked_add(core::mem::offset_of!(MsgHdr, namelen) as u64).ok_or(Errno::EFAULT)?;
         let from = received.from.unwrap_or_default();
         let room = header.namelen as usize;
         let stored = from.get(..room.min(from.len())).unwrap_or_default();
@@ -236,14 +243,22 @@ async fn receive_message(cx: &Ctx<'_>, target: &Target, addr: GuestAddr, flags: 
     Ok(count)
 }
 
-async fn receive(cx: &Ctx<'_>, target: &Target, mut to: Scatter<'_>, flags: u32) -> SysResult<Received> {
+async fn receive(
+    cx: &Ctx<'_>,
+    target: &Target,
+    mut to: Scatter<'_>,
+    flags: u32,
+) -> SysResult<Received> {
     let socket = &target.socket;
     let patience = target.receive_patience(flags & MSG_DONTWAIT != 0);
     let flags = if patience == Patience::None { flags | MSG_DONTWAIT } else { flags };
     let queue = socket.queue();
     let attempt = || socket.receive(&mut to, flags);
     let mut all = patiently(cx, queue, PollEvents::POLLIN, patience, attempt).await?;
-    let whole = flags & MSG_WAITALL != 0 && flags & MSG_PEEK == 0 && is_stream(&**socket) && !is_datagram(&**socket);
+    let whole = flags & MSG_WAITALL != 0
+        && flags & MSG_PEEK == 0
+        && is_stream(&**socket)
+        && !is_datagram(&**socket);
     while whole && !all.stop && all.count > 0 && Sink::remaining(&to) > 0 {
         let attempt = || socket.receive(&mut to, flags);
         match patiently(cx, queue, PollEvents::POLLIN, patience, attempt).await {

@@ -56,7 +56,13 @@ pub fn socket(cx: &mut Ctx<'_>, domain: i32, kind: i32, protocol: i32) -> SysRes
 }
 
 /// `socketpair(2)`.
-pub fn socketpair(cx: &mut Ctx<'_>, domain: i32, kind: i32, protocol: i32, pair: FdPair) -> SysResult {
+pub fn socketpair(
+    cx: &mut Ctx<'_>,
+    domain: i32,
+    kind: i32,
+    protocol: i32,
+    pair: FdPair,
+) -> SysResult {
     let (kind, flags, close_on_exec) = socket::split_type(kind)?;
     let caller = Caller::new(cx.task);
     let open = || socket::create(domain.cast_unsigned(), kind, protocol.cast_unsigned(), &caller);
@@ -99,7 +105,9 @@ pub async fn connect(cx: &mut Ctx<'_>, fd: Fd, addr: GuestAddr, length: u32) -> 
     let began = patiently(cx, socket.queue(), PollEvents::POLLOUT, patience, attempt).await;
     match began {
         Ok(()) => Ok(0),
-        Err(SysError::Errno(Errno::EINPROGRESS | Errno::EALREADY)) if patience != Patience::None => {
+        Err(SysError::Errno(Errno::EINPROGRESS | Errno::EALREADY))
+            if patience != Patience::None =>
+        {
             let attempt = || socket.connect_result();
             match patiently(cx, socket.queue(), PollEvents::POLLOUT, patience, attempt).await {
                 Err(SysError::Errno(Errno::EAGAIN)) => Err(Errno::EINPROGRESS.into()),
@@ -116,7 +124,13 @@ pub async fn accept(cx: &mut Ctx<'_>, fd: Fd, addr: GuestAddr, length: GuestAddr
 }
 
 /// `accept4(2)`.
-pub async fn accept4(cx: &mut Ctx<'_>, fd: Fd, addr: GuestAddr, length: GuestAddr, flags: Flags) -> SysResult {
+pub async fn accept4(
+    cx: &mut Ctx<'_>,
+    fd: Fd,
+    addr: GuestAddr,
+    length: GuestAddr,
+    flags: Flags,
+) -> SysResult {
     let flags = flags.0;
     if flags & !(SOCK_CLOEXEC | SOCK_NONBLOCK) != 0 {
         return Err(Errno::EINVAL.into());
@@ -125,7 +139,8 @@ pub async fn accept4(cx: &mut Ctx<'_>, fd: Fd, addr: GuestAddr, length: GuestAdd
     let target = Target::get(cx, fd)?;
     let patience = target.receive_patience(false);
     let attempt = || target.socket.accept();
-    let accepted = patiently(cx, target.socket.queue(), PollEvents::POLLIN, patience, attempt).await?;
+    let accepted =
+        patiently(cx, target.socket.queue(), PollEvents::POLLIN, patience, attempt).await?;
     let peer = accepted.peer_address();
     // From here on the file closes the connection if something fails.
     let file = SocketFile::open(accepted, open_flags, &Caller::new(cx.task));

@@ -13,7 +13,14 @@ use crate::syscalls::args::Fd;
 const MAX_VALUE: u32 = 65536;
 
 /// `getsockopt(2)`.
-pub fn getsockopt(cx: &mut Ctx<'_>, fd: Fd, level: i32, name: i32, value: GuestAddr, length: GuestAddr) -> SysResult {
+pub fn getsockopt(
+    cx: &mut Ctx<'_>,
+    fd: Fd,
+    level: i32,
+    name: i32,
+    value: GuestAddr,
+    length: GuestAddr,
+) -> SysResult {
     let target = Target::get(cx, fd)?;
     let room: i32 = cx.read(length)?;
     let room = usize::try_from(room).map_err(|_| Errno::EINVAL)?;
@@ -21,7 +28,9 @@ pub fn getsockopt(cx: &mut Ctx<'_>, fd: Fd, level: i32, name: i32, value: GuestA
     let caller = Caller::new(cx.task);
     let socket = &*target.socket;
     let bytes = match (level, name) {
-        (SOL_SOCKET, SO_PEERPIDFD) => super::control::peer_pidfd(cx, socket)?.to_ne_bytes().to_vec(),
+        (SOL_SOCKET, SO_PEERPIDFD) => {
+            super::control::peer_pidfd(cx, socket)?.to_ne_bytes().to_vec()
+        }
         (SOL_SOCKET, _) => common::get(socket, name, room, &caller)?,
         _ => socket.option(level, name, room, &caller)?,
     };
@@ -32,7 +41,14 @@ pub fn getsockopt(cx: &mut Ctx<'_>, fd: Fd, level: i32, name: i32, value: GuestA
 }
 
 /// `setsockopt(2)`.
-pub fn setsockopt(cx: &mut Ctx<'_>, fd: Fd, level: i32, name: i32, value: GuestAddr, length: u32) -> SysResult {
+pub fn setsockopt(
+    cx: &mut Ctx<'_>,
+    fd: Fd,
+    level: i32,
+    name: i32,
+    value: GuestAddr,
+    length: u32,
+) -> SysResult {
     if i32::try_from(length).is_err() {
         return Err(Errno::EINVAL.into());
     }
