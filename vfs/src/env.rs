@@ -8,11 +8,13 @@ use crate::anon_path::AnonMount;
 use chitin_abi::{Errno, Result};
 
 use crate::clock::{Clock, SystemClock};
+use crate::cred::Cred;
 use crate::device::DeviceRegistry;
 use crate::file::OpenFile;
 use crate::file::ProcessIds;
 use crate::fs_type::FsTypes;
 use crate::locks::LockGraph;
+use crate::memfd::{MemfdMount, MemfdOptions};
 use crate::path::Path;
 
 /// Who makes a call, as far as files such as `/dev/tty` and `/proc/self` want to know.
@@ -94,6 +96,7 @@ pub struct VfsShared {
     /// Bytes of memory that the container has: a tmpfs takes half of it unless told otherwise.
     pub memory_total: AtomicU64,
     anonymous: AnonMount,
+    memfds: Option<MemfdMount>,
 }
 
 impl VfsShared {
@@ -104,10 +107,19 @@ impl VfsShared {
             fs_types: FsTypes::with_builtin(),
             lock_graph: LockGraph::default(),
             sysctls: Sysctls::default(),
+            memfds: MemfdMount::new(Arc::clone(&clock)),
             clock,
             memory_total: AtomicU64::new(2 * crate::fs::tmpfs::DEFAULT_SIZE),
             anonymous: AnonMount::new(),
         })
+    }
+
+    /// The path of a new file in memory, to be opened by the caller.
+    ///
+    /// # Errors
+    /// ENOMEM.
+    pub fn new_memfd(&self, name: &[u8], options: MemfdOptions, owner: &Cred) -> Result<Path> {
+        self.memfds.as_ref().ok_or(Errno::ENOMEM)?.make(name, options, owner)
     }
 
     /// The path of an open file: where it was opened, or one of its own for a file without a name.

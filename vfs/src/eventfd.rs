@@ -99,6 +99,7 @@ impl File for EventFd {
             return Err(Errno::EINVAL);
         }
         if u64::MAX - *count <= add {
+            from.give_back(WIDTH);
             return Err(Errno::EAGAIN);
         }
         *count += add;

@@ -30,6 +30,13 @@ pub trait Source {
     /// # Errors
     /// EFAULT when not even the first byte could be read.
     fn take(&mut self, buffer: &mut [u8]) -> Result<usize>;
+
+    /// Goes back by bytes that were just taken, for a write that would block after it has looked at them; false
+    /// where that is not possible.
+    fn give_back(&mut self, count: usize) -> bool {
+        let _ = count;
+        false
+    }
 }
 
 /// A sink into a byte slice.

@@ -21,6 +21,7 @@ pub mod inode;
 pub mod inode_state;
 pub mod io;
 pub mod locks;
+pub mod memfd;
 pub mod mount;
 pub mod namespace;
 pub mod notify;

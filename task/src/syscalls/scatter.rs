@@ -178,6 +178,21 @@ impl Source for Scatter<'_> {
         }
         Ok(done)
     }
+
+    fn give_back(&mut self, mut count: usize) -> bool {
+        while count > 0 {
+            if self.offset == 0 {
+                let Some(index) = self.index.checked_sub(1) else { return false };
+                self.index = index;
+                self.offset = self.ranges.get(index).map_or(0, |range| range.1);
+            }
+            let back = (count as u64).min(self.offset);
+            self.offset = self.offset.saturating_sub(back);
+            self.remaining = self.remaining.saturating_add(back as usize);
+            count = count.saturating_sub(back as usize);
+        }
+        true
+    }
 }
 
 #[cfg(test)]
@@ -281,5 +296,16 @@ mod tests {
         scatter.limit(10);
         scatter.limit(20);
         assert_eq!(Source::remaining(&scatter), 10);
+    }
+
+    #[test]
+    fn what_was_taken_can_be_given_back() {
+        let memory = with_vectors(&[(0x1010, 3), (0x10c0, 0), (0x1018, 4)]);
+        let mut scatter = Scatter::vector(&memory, GuestAddr(0x1000), 3).unwrap();
+        let (mut first, mut again) = ([0; 5], [0; 5]);
+        assert_eq!(scatter.take(&mut first), Ok(5));
+        assert!(scatter.give_back(5) && scatter.take(&mut again) == Ok(5));
+        assert_eq!((first, Source::remaining(&scatter)), (again, 2));
+        assert!(!scatter.give_back(6));
     }
 }

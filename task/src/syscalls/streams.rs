@@ -2,7 +2,9 @@
 
 use std::sync::{Arc, Weak};
 
-use chitin_abi::fs::{O_CLOEXEC, O_DIRECT, O_EXCL, O_NONBLOCK, OpenFlags};
+use chitin_abi::fs::{
+    MFD_ALLOW_SEALING, MFD_CLOEXEC, MFD_EXEC, MFD_HUGE_MASK, MFD_HUGE_SHIFT, MFD_HUGETLB, MFD_NOEXEC_SEAL, O_CLOEXEC, O_DIRECT, O_EXCL, O_NONBLOCK, OpenFlags,
+};
 use chitin_abi::process::CAP_WAKE_ALARM;
 use chitin_abi::time::{
     CLOCK_BOOTTIME, CLOCK_BOOTTIME_ALARM, CLOCK_MONOTONIC, CLOCK_REALTIME, CLOCK_REALTIME_ALARM,
@@ -12,11 +14,13 @@ use chitin_abi::uio::{EFD_CLOEXEC, EFD_NONBLOCK, EFD_SEMAPHORE};
 use chitin_abi::{Errno, GuestAddr, Result};
 use chitin_vfs::eventfd::new_eventfd;
 use chitin_vfs::file::OpenFile;
+use chitin_vfs::memfd::MemfdOptions;
 use chitin_vfs::pipe::new_pipe;
 use chitin_vfs::timerfd::{ArmedTimer, TimerFd, TimerService, TimerTarget, new_timerfd};
 use zerocopy::IntoBytes;
 
-use super::args::{Clock, Fd, FdPair, Flags, OpenMode};
+use super::args::{Clock, Fd, FdPair, Flags, OpenMode, PathPtr};
+use super::at::PathCaller;
 use crate::context::Ctx;
 use crate::error::SysResult;
 use crate::kernel::Kernel;
@@ -179,4 +183,26 @@ pub fn timerfd_gettime(cx: &mut Ctx<'_>, fd: Fd, current: GuestAddr) -> SysResul
     let file = cx.file(fd.0)?;
     cx.write(current, &timer(&file)?.time())?;
     Ok(0)
+}
+
+/// Longest name of a file in memory.
+const MEMFD_NAME_MAX: usize = 249;
+
+/// `memfd_create(2)`. Huge pages are accepted and have no effect.
+pub fn memfd_create(cx: &mut Ctx<'_>, name: PathPtr, flags: Flags) -> SysResult {
+    let huge = MFD_HUGE_MASK << MFD_HUGE_SHIFT;
+    let known = MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_HUGETLB | MFD_NOEXEC_SEAL | MFD_EXEC;
+    let allowed = if flags.0 & MFD_HUGETLB != 0 { known | huge } else { known };
+    let both = MFD_EXEC | MFD_NOEXEC_SEAL;
+    if flags.0 & !allowed != 0 || flags.0 & both == both {
+        return Err(Errno::EINVAL.into());
+    }
+    let name = chitin_mm::guest_memory::read_cstring(cx.memory(), name.0, MEMFD_NAME_MAX + 1);
+    let name = name.map_err(|errno| if errno == Errno::ENAMETOOLONG { Errno::EINVAL } else { errno })?;
+    let options =
+        MemfdOptions { sealing: flags.0 & MFD_ALLOW_SEALING != 0, no_exec: flags.0 & MFD_NOEXEC_SEAL != 0 };
+    let caller = PathCaller::new(cx.task);
+    let path = caller.env.shared.new_memfd(&name, options, &caller.cred)?;
+    let opened = caller.walk().open_path(&path, OpenFlags::O_RDWR | OpenFlags::O_LARGEFILE)?;
+    install(cx, opened.file, flags.0 & MFD_CLOEXEC != 0)
 }

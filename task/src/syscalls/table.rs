@@ -476,7 +476,7 @@ syscalls! {
     316 renameat2(olddirfd: Fd, oldpath: PathPtr, newdirfd: Fd, newpath: PathPtr, flags: Flags) => sync tree::renameat2, Full;
     317 seccomp(operation: u32, flags: Flags, args: GuestAddr) => sync seccomp::seccomp, Partial("SECCOMP_FILTER_FLAG_NEW_LISTENER");
     318 getrandom(buf: BytesOut, buflen: usize, flags: Flags) => sync misc::getrandom, Full;
-    319 memfd_create(name: PathPtr, flags: Flags) => fails ENOSYS;
+    319 memfd_create(name: PathPtr, flags: Flags) => sync streams::memfd_create, Partial("no huge pages");
     320 kexec_file_load(kernel_fd: Fd, initrd_fd: Fd, cmdline_len: u64, cmdline: PathPtr, flags: LongFlags) => fails EPERM;
     321 bpf(cmd: i32, attr: GuestAddr, size: u32) => fails EPERM;
     322 execveat(dirfd: Fd, pathname: PathPtr, argv: Strings, envp: GuestAddr, flags: AtFlags) => boxed process::execveat, Full;
