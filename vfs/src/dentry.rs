@@ -29,7 +29,7 @@ use crate::inode::Inode;
 pub type Name = Arc<[u8]>;
 
 /// Entries that a tree caches before it evicts.
-const DEFAULT_LIMIT: usize = 32_768;
+const DEFAULT_LIMIT: usize = 16_384;
 /// Entries looked at per added entry while above the limit.
 const EVICT_STEP: usize = 4;
 

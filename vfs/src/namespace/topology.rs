@@ -304,7 +304,7 @@ impl Topology {
                 self.join_master(copy, master);
             }
             CopyKind::SharedToSlave => {
-                self.join_master(copy, if shared != 0 { shared } else { master })
+                self.join_master(copy, if shared != 0 { shared } else { master });
             }
             CopyKind::Slave { shared: own } => {
                 self.join_master(copy, if shared != 0 { shared } else { master });

@@ -127,12 +127,15 @@ impl Walk<'_> {
         }
         dir.mount().check_writable()?;
         let mode = S_IFREG | (mode & 0o7777 & !self.umask);
-        let (dentry, new) = self.make_locked(dir, name, |parent, name, info| {
-            let new = permission::new_file(info, mode, 0, self.cred);
-            parent.create(name, &new)
-        })?;
+        let made = self.make_locked(dir, name, |parent, name, info| {
+            parent.create(name, &permission::new_file(info, mode, 0, self.cred))
+        });
         drop(changes);
-        let _ = new;
+        let (dentry, _) = match made {
+            // Somebody outside of this kernel was faster.
+            Err(Errno::EEXIST) if !flags.contains(OpenFlags::O_EXCL) => return Ok(None),
+            made => made?,
+        };
         self.created(dir, &dentry);
         let path = dir.with_dentry(dentry);
         self.finish_open(&path, flags & !OpenFlags::O_TRUNC).map(Some)

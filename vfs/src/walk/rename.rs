@@ -17,7 +17,7 @@ struct Found {
     new: Option<Arc<Dentry>>,
 }
 
-fn named<'l>(parent: &'l Parent, otherwise: Errno) -> Result<&'l Component> {
+fn named(parent: &Parent, otherwise: Errno) -> Result<&Component> {
     match &parent.last {
         Last::Name(name) if name.len() <= NAME_MAX => Ok(name),
         Last::Name(_) => Err(Errno::ENAMETOOLONG),

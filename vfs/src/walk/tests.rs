@@ -378,5 +378,5 @@ fn many_names_do_not_grow_the_cache_without_bound() {
     for number in 0..70_000 {
         assert!(!world.exists(&format!("/absent{number}")));
     }
-    assert!(world.namespace.root().dentry().cached_names() <= 40_000);
+    assert!(world.namespace.root().dentry().cached_names() <= 20_000);
 }

@@ -90,7 +90,7 @@ fn merge(inode: &OverlayInode) -> Result<Vec<Listed>> {
     let mut found: Vec<(Vec<u8>, u64, u8)> = Vec::new();
     if let Some(upper) = &layers.upper {
         each_entry(upper, &fs.env, &mut |entry| {
-            found.push((entry.name.to_vec(), entry.ino, entry.kind))
+            found.push((entry.name.to_vec(), entry.ino, entry.kind));
         })?;
         for (name, ino, kind) in found.drain(..) {
             if hides(upper, &name, kind) {

@@ -92,7 +92,7 @@ impl Content {
             return if from.remaining() == 0 { Ok(0) } else { Err(Errno::EFBIG) };
         }
         if end > LARGE && matches!(self.store, Store::Heap(_)) {
-            self.to_host(space)?;
+            self.move_to_host(space)?;
         }
         let mut done = 0;
         for (index, start, stop) in pieces(offset, end) {
@@ -182,7 +182,7 @@ impl Content {
             && matches!(self.store, Store::Heap(_))
             && self.charged * PAGE_SIZE > LARGE
         {
-            self.to_host(space)?;
+            self.move_to_host(space)?;
         }
         match &mut self.store {
             Store::Heap(chunks) => {
@@ -258,7 +258,7 @@ impl Content {
         if end > LARGE && matches!(self.store, Store::Heap(_)) {
             space.charge(pages.saturating_sub(self.charged))?;
             space.release(pages.saturating_sub(self.charged));
-            self.to_host(space)?;
+            self.move_to_host(space)?;
         }
         match &mut self.store {
             Store::Heap(chunks) => {
@@ -317,7 +317,7 @@ impl Content {
     }
 
     /// The memfd that holds the file from now on.
-    pub(super) fn to_host(&mut self, space: &Space) -> Result<Arc<OwnedFd>> {
+    pub(super) fn move_to_host(&mut self, space: &Space) -> Result<Arc<OwnedFd>> {
         let chunks = match &self.store {
             Store::Host(fd) => return Ok(Arc::clone(fd)),
             Store::Heap(chunks) => chunks,

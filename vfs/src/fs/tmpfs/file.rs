@@ -142,7 +142,7 @@ impl File for RegularFile {
 impl MappedFile for TmpfsInode {
     fn host_file(&self, offset: u64, _len: u64, _write: bool) -> Result<(Arc<OwnedFd>, u64)> {
         let regular = self.regular().map_err(|_| Errno::ENODEV)?;
-        let fd = regular.content.write().to_host(&self.fs.space)?;
+        let fd = regular.content.write().move_to_host(&self.fs.space)?;
         Ok((fd, offset))
     }
 

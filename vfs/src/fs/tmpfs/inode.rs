@@ -5,7 +5,6 @@
 
 use core::any::Any;
 use core::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chitin_abi::fs::{
@@ -68,7 +67,7 @@ pub struct TmpfsInode {
     btime: Timespec,
     pub(super) meta: Mutex<Meta>,
     pub(super) kind: Kind,
-    xattrs: Mutex<Option<Box<BTreeMap<Vec<u8>, Vec<u8>>>>>,
+    xattrs: xattr::Table,
     state: InodeState,
 }
 

@@ -100,6 +100,10 @@ impl Tmpfs {
     ///
     /// # Errors
     /// EINVAL for impossible options.
+    #[expect(
+        clippy::new_ret_no_self,
+        reason = "a file system is used through its super block and root"
+    )]
     pub fn new(options: TmpfsOptions) -> Result<(Arc<SuperBlock>, Arc<dyn Inode>)> {
         let fs = Arc::new(Self {
             space: Space::new(options.size, options.inodes),

@@ -51,7 +51,7 @@ pub(super) fn parse(options: &mut TmpfsOptions, text: &[u8], memory: u64) -> Res
                 limits.inodes = Some(options.inodes);
             }
             "mode" => {
-                options.mode = u32::from_str_radix(value, 8).map_err(|_| Errno::EINVAL)? & 0o7777
+                options.mode = u32::from_str_radix(value, 8).map_err(|_| Errno::EINVAL)? & 0o7777;
             }
             "uid" => options.uid = id(value)?,
             "gid" => options.gid = id(value)?,

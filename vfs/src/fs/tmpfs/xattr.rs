@@ -6,7 +6,8 @@ use chitin_abi::fs::{XATTR_CREATE, XATTR_REPLACE, XATTR_SYSTEM_PREFIX};
 use chitin_abi::{Errno, Result};
 use parking_lot::Mutex;
 
-type Table = Mutex<Option<Box<BTreeMap<Vec<u8>, Vec<u8>>>>>;
+/// Name and value of each attribute; nothing is allocated for a file without.
+pub(super) type Table = Mutex<Option<Box<BTreeMap<Vec<u8>, Vec<u8>>>>>;
 
 /// Most bytes of names and values of one inode.
 const LIMIT: usize = 128 * 1024;
