@@ -34,7 +34,8 @@ impl MemfdMount {
         // As on Linux the kernel's own tmpfs has no limit but memory.
         let options = TmpfsOptions { size: 0, inodes: 0, clock, ..TmpfsOptions::default() };
         let (super_block, root) = Tmpfs::new(options).ok()?;
-        let new = NewMount { super_block, root, flags: MountFlags::empty(), source: b"tmpfs".to_vec() };
+        let new =
+            NewMount { super_block, root, flags: MountFlags::empty(), source: b"tmpfs".to_vec() };
         Some(Self { root: Arc::new(MountSystem::default()).detached(&new) })
     }
 

@@ -3,7 +3,8 @@ use std::sync::atomic::AtomicUsize;
 
 use chitin_abi::Errno;
 use chitin_abi::ipc::{
-    IPC_CREAT, IPC_EXCL, IPC_NOWAIT, IPC_PRIVATE, MSG_COPY, MSG_EXCEPT, MSG_NOERROR, SEM_UNDO, SHM_DEST, Sembuf,
+    IPC_CREAT, IPC_EXCL, IPC_NOWAIT, IPC_PRIVATE, MSG_COPY, MSG_EXCEPT, MSG_NOERROR, SEM_UNDO,
+    SHM_DEST, Sembuf,
 };
 use chitin_mm::MappedFile;
 

@@ -73,13 +73,15 @@ pub struct NetNamespace {
     pub unix: crate::socket::unix::UnixNamespace,
     /// TCP and UDP.
     pub inet: crate::socket::inet::InetStack,
+    /// Netlink port ids.
+    pub netlink: crate::socket::netlink::NetlinkPorts,
 }
 
 impl NetNamespace {
     /// A namespace that `user_ns` owns, with nothing but a loopback interface.
     pub fn new(id: u64, user_ns: Arc<UserNamespace>) -> Arc<Self> {
         let inet = crate::socket::inet::InetStack::new(id);
-        Arc::new(Self { id, user_ns, unix: Default::default(), inet })
+        Arc::new(Self { id, user_ns, unix: Default::default(), inet, netlink: Default::default() })
     }
 }
 plain_namespace! {

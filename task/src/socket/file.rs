@@ -48,6 +48,7 @@ impl SocketFile {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
+        self.socket.close_in(&self.net);
         self.socket.close();
     }
 }
@@ -99,7 +100,10 @@ impl File for SocketFile {
     }
 
     fn ioctl(&self, command: u32, argument: GuestAddr, context: &dyn IoctlContext) -> Result<u64> {
-        self.socket.ioctl(command, argument, context)
+        match self.socket.ioctl(command, argument, context) {
+            Err(Errno::ENOTTY) => super::interface::ioctl(command, argument, context.memory()),
+            result => result,
+        }
     }
 
     fn allocate(&self, _mode: u32, _offset: u64, _length: u64) -> Result<()> {

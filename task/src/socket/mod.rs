@@ -4,7 +4,7 @@
 //! `poll` and epoll work on it. Nothing here blocks: what would block fails with `EAGAIN` and the system call
 //! waits on [`Socket::queue`].
 //!
-//! - [`unix`]: `AF_UNIX`. - [`inet`]: `AF_INET` and `AF_INET6`. - [`common`]: the options of `SOL_SOCKET`. - [`control`]: control messages.
+//! - [`unix`]: `AF_UNIX`. - [`inet`]: `AF_INET` and `AF_INET6`. - [`netlink`]: `AF_NETLINK`. - [`common`]: the options of `SOL_SOCKET`. - [`control`]: control messages.
 //! - [`caller`]: who makes a call, as far as sockets want to know.
 
 pub mod caller;
@@ -12,6 +12,8 @@ pub mod common;
 pub mod control;
 mod file;
 pub mod inet;
+pub mod interface;
+pub mod netlink;
 pub mod unix;
 
 use core::any::Any;
@@ -19,7 +21,8 @@ use std::sync::Arc;
 
 use chitin_abi::fs::OpenFlags;
 use chitin_abi::net::{
-    AF_INET, AF_INET6, AF_UNIX, SHUT_RD, SHUT_RDWR, SHUT_WR, SOCK_CLOEXEC, SOCK_NONBLOCK,
+    AF_INET, AF_INET6, AF_NETLINK, AF_UNIX, SHUT_RD, SHUT_RDWR, SHUT_WR, SOCK_CLOEXEC,
+    SOCK_NONBLOCK,
 };
 use chitin_abi::poll::PollEvents;
 use chitin_abi::{Errno, GuestAddr, Result};
@@ -241,6 +244,11 @@ pub trait Socket: Any + Send + Sync {
         let _ = ino;
     }
 
+    /// The last descriptor is gone: what the namespace has of it.
+    fn close_in(&self, net: &crate::namespace::NetNamespace) {
+        let _ = net;
+    }
+
     /// The last descriptor is gone.
     fn close(&self);
 }
@@ -280,6 +288,7 @@ pub fn create(
     }
     match domain {
         AF_UNIX => Ok(unix::UnixSocket::create(kind, protocol, caller)?),
+        AF_NETLINK => netlink::NetlinkSocket::create(kind, protocol),
         AF_INET | AF_INET6 => inet::InetSocket::create(domain, kind, protocol, caller),
         _ => Err(Errno::EAFNOSUPPORT),
     }

@@ -10,6 +10,7 @@
 use std::sync::Arc;
 
 use chitin_abi::fs::SEEK_MAX;
+use chitin_abi::net::{MSG_DONTWAIT, MSG_NOSIGNAL};
 use chitin_abi::poll::PollEvents;
 use chitin_abi::signal::{SIGPIPE, SIGXFSZ};
 use chitin_abi::uio::{
@@ -26,6 +27,7 @@ use super::ioctl::IoctlCaller;
 use super::scatter::Scatter;
 use crate::context::Ctx;
 use crate::error::{SysError, SysResult};
+use crate::signal::signalfd::SignalFd;
 
 const READABLE: PollEvents =
     PollEvents::POLLIN.union(PollEvents::POLLRDNORM).union(PollEvents::POLLPRI);
@@ -55,8 +57,16 @@ async fn do_read(
             return Ok(crate::terminal::read(cx, file, &mut to, &env).await? as u64);
         }
     }
+    if let (Ok(socket), None) = (crate::socket::of(file), at) {
+        return Box::pin(super::socket::read(cx, file, socket, to, nowait)).await;
+    }
     let queue = file.file().wait_queue();
-    let attempt = || file.read(&mut to, at, &env);
+    let signals = file.file().as_any().downcast_ref::<SignalFd>();
+    let attempt = || match signals {
+        // Who reads, not who made it.
+        Some(signals) => signals.read_for(cx.task, &mut to),
+        None => file.read(&mut to, at, &env),
+    };
     let count = cx.blocking(queue, READABLE, nowait || file.nonblocking(), attempt).await?;
     Ok(count as u64)
 }
@@ -79,6 +89,11 @@ async fn do_write(
     let env = cx.rw_env();
     if file.file().is_job_controlled() {
         crate::terminal::check(file, TerminalAccess::Write, &IoctlCaller::new(cx))?;
+    }
+    if let (Ok(socket), None) = (crate::socket::of(file), mode.at) {
+        let wait = if mode.nowait { MSG_DONTWAIT } else { 0 };
+        let signal = if mode.no_signal { MSG_NOSIGNAL } else { 0 };
+        return Box::pin(super::socket::write(cx, file, socket, from, wait | signal)).await;
     }
     let queue = file.file().wait_queue();
     let nonblocking = mode.nowait || file.nonblocking();

@@ -3,7 +3,8 @@
 use std::sync::{Arc, Weak};
 
 use chitin_abi::fs::{
-    MFD_ALLOW_SEALING, MFD_CLOEXEC, MFD_EXEC, MFD_HUGE_MASK, MFD_HUGE_SHIFT, MFD_HUGETLB, MFD_NOEXEC_SEAL, O_CLOEXEC, O_DIRECT, O_EXCL, O_NONBLOCK, OpenFlags,
+    MFD_ALLOW_SEALING, MFD_CLOEXEC, MFD_EXEC, MFD_HUGE_MASK, MFD_HUGE_SHIFT, MFD_HUGETLB,
+    MFD_NOEXEC_SEAL, O_CLOEXEC, O_DIRECT, O_EXCL, O_NONBLOCK, OpenFlags,
 };
 use chitin_abi::process::CAP_WAKE_ALARM;
 use chitin_abi::time::{
@@ -198,9 +199,12 @@ pub fn memfd_create(cx: &mut Ctx<'_>, name: PathPtr, flags: Flags) -> SysResult 
         return Err(Errno::EINVAL.into());
     }
     let name = chitin_mm::guest_memory::read_cstring(cx.memory(), name.0, MEMFD_NAME_MAX + 1);
-    let name = name.map_err(|errno| if errno == Errno::ENAMETOOLONG { Errno::EINVAL } else { errno })?;
-    let options =
-        MemfdOptions { sealing: flags.0 & MFD_ALLOW_SEALING != 0, no_exec: flags.0 & MFD_NOEXEC_SEAL != 0 };
+    let name =
+        name.map_err(|errno| if errno == Errno::ENAMETOOLONG { Errno::EINVAL } else { errno })?;
+    let options = MemfdOptions {
+        sealing: flags.0 & MFD_ALLOW_SEALING != 0,
+        no_exec: flags.0 & MFD_NOEXEC_SEAL != 0,
+    };
     let caller = PathCaller::new(cx.task);
     let path = caller.env.shared.new_memfd(&name, options, &caller.cred)?;
     let opened = caller.walk().open_path(&path, OpenFlags::O_RDWR | OpenFlags::O_LARGEFILE)?;

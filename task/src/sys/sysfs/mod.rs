@@ -129,10 +129,13 @@ fn devices(kernel: &Weak<Kernel>) -> Dir {
     let system = Dir::new()
         .with("cpu", dir(cpu::directory(cpus)))
         .with("node", dir(node::directory(kernel, cpus)))
-        .with("clocksource", dir(Dir::new().with("clocksource0", dir(lines(&[
-            ("available_clocksource", "tsc"),
-            ("current_clocksource", "tsc"),
-        ])))));
+        .with(
+            "clocksource",
+            dir(Dir::new().with(
+                "clocksource0",
+                dir(lines(&[("available_clocksource", "tsc"), ("current_clocksource", "tsc")])),
+            )),
+        );
     let virtual_devices = Dir::new()
         .with("mem", dir(devices_of("mem")))
         .with("net", dir(Dir::new().with("lo", dir(net::loopback()))))
@@ -159,13 +162,16 @@ fn memory_management() -> Dir {
         ("shmem_enabled", "always within_size advise [never] deny force"),
         ("use_zero_page", "1"),
     ])
-    .with("khugepaged", dir(lines(&[
-        ("alloc_sleep_millisecs", "60000"),
-        ("defrag", "1"),
-        ("max_ptes_none", "511"),
-        ("pages_to_scan", "4096"),
-        ("scan_sleep_millisecs", "10000"),
-    ])));
+    .with(
+        "khugepaged",
+        dir(lines(&[
+            ("alloc_sleep_millisecs", "60000"),
+            ("defrag", "1"),
+            ("max_ptes_none", "511"),
+            ("pages_to_scan", "4096"),
+            ("scan_sleep_millisecs", "10000"),
+        ])),
+    );
     let ksm = lines(&[("pages_shared", "0"), ("pages_sharing", "0"), ("run", "0")]);
     Dir::new()
         .with("hugepages", dir(Dir::new().with("hugepages-2048kB", dir(huge_pages()))))
@@ -174,19 +180,23 @@ fn memory_management() -> Dir {
 }
 
 fn kernel_switches() -> Dir {
-    lines(&[("fscaps", "1"), ("profiling", "0"), ("rcu_expedited", "0"), ("rcu_normal", "0"), ("uevent_seqnum", "0")])
-        .with("debug", Node::dir(0o700, Dir::new()))
-        .with("mm", dir(memory_management()))
-        .with("security", empty())
-        .with("tracing", Node::dir(0o700, Dir::new()))
+    lines(&[
+        ("fscaps", "1"),
+        ("profiling", "0"),
+        ("rcu_expedited", "0"),
+        ("rcu_normal", "0"),
+        ("uevent_seqnum", "0"),
+    ])
+    .with("debug", Node::dir(0o700, Dir::new()))
+    .with("mm", dir(memory_management()))
+    .with("security", empty())
+    .with("tracing", Node::dir(0o700, Dir::new()))
 }
 
 fn root(kernel: &Weak<Kernel>) -> Dir {
-    let bus = ["cpu", "node", "platform"]
-        .iter()
-        .fold(Dir::new(), |buses, name| {
-            buses.with(name, dir(Dir::new().with("devices", empty()).with("drivers", empty())))
-        });
+    let bus = ["cpu", "node", "platform"].iter().fold(Dir::new(), |buses, name| {
+        buses.with(name, dir(Dir::new().with("devices", empty()).with("drivers", empty())))
+    });
     Dir::new()
         .with("block", empty())
         .with("bus", dir(bus))
@@ -194,7 +204,10 @@ fn root(kernel: &Weak<Kernel>) -> Dir {
         .with("dev", dir(numbers()))
         .with("devices", dir(devices(kernel)))
         .with("firmware", empty())
-        .with("fs", dir(Dir::new().with("cgroup", empty()).with("bpf", empty()).with("fuse", empty())))
+        .with(
+            "fs",
+            dir(Dir::new().with("cgroup", empty()).with("bpf", empty()).with("fuse", empty())),
+        )
         .with("hypervisor", empty())
         .with("kernel", dir(kernel_switches()))
         .with("module", empty())

@@ -113,7 +113,7 @@ async fn send_message(cx: &Ctx<'_>, target: &Target, addr: GuestAddr, flags: u32
     send(cx, target, from, to.as_deref(), control, flags).await
 }
 
-async fn send(
+pub(super) async fn send(
     cx: &Ctx<'_>,
     target: &Target,
     mut from: Scatter<'_>,
@@ -243,7 +243,7 @@ async fn receive_message(cx: &Ctx<'_>, target: &Target, addr: GuestAddr, flags: 
     Ok(count)
 }
 
-async fn receive(
+pub(super) async fn receive(
     cx: &Ctx<'_>,
     target: &Target,
     mut to: Scatter<'_>,

@@ -10,41 +10,79 @@ mod options;
 
 use std::sync::Arc;
 
-use chitin_abi::net::{SOCK_CLOEXEC, SOCK_DGRAM, SOCK_NONBLOCK, SOCK_STREAM};
+use chitin_abi::net::{MSG_DONTWAIT, SOCK_CLOEXEC, SOCK_DGRAM, SOCK_NONBLOCK, SOCK_STREAM};
 use chitin_abi::poll::PollEvents;
 use chitin_abi::{Errno, GuestAddr, Result};
 use chitin_vfs::file::OpenFile;
+use chitin_vfs::io::Sink;
 
 pub use self::message::{recvfrom, recvmmsg, recvmsg, sendmmsg, sendmsg, sendto};
 pub use self::options::{getsockopt, setsockopt};
 use super::args::{Fd, FdPair, Flags};
+use super::scatter::Scatter;
 use super::streams::{install, install_pair};
 use crate::context::Ctx;
 use crate::error::{SysError, SysResult};
 use crate::readiness::{Patience, patiently};
 use crate::socket::unix::UnixSocket;
-use crate::socket::{self, Caller, Shutdown, Socket, SocketFile};
+use crate::socket::{self, Caller, Control, Shutdown, Socket, SocketFile};
 
 /// A descriptor that is a socket.
 struct Target {
-    file: Arc<OpenFile>,
+    nonblocking: bool,
     socket: Arc<dyn Socket>,
 }
 
 impl Target {
     fn get(cx: &Ctx<'_>, fd: Fd) -> Result<Self> {
         let file = cx.file(fd.0)?;
-        let socket = Arc::clone(socket::of(&file)?.socket());
-        Ok(Self { file, socket })
+        Ok(Self::of(&file, socket::of(&file)?))
+    }
+
+    fn of(file: &OpenFile, socket: &SocketFile) -> Self {
+        Self { nonblocking: file.nonblocking(), socket: Arc::clone(socket.socket()) }
     }
 
     fn receive_patience(&self, dont_wait: bool) -> Patience {
-        Patience::new(dont_wait || self.file.nonblocking(), self.socket.common().receive_timeout())
+        Patience::new(dont_wait || self.nonblocking, self.socket.common().receive_timeout())
     }
 
     fn send_patience(&self, dont_wait: bool) -> Patience {
-        Patience::new(dont_wait || self.file.nonblocking(), self.socket.common().send_timeout())
+        Patience::new(dont_wait || self.nonblocking, self.socket.common().send_timeout())
     }
+}
+
+/// `read(2)` of a socket.
+///
+/// # Errors
+/// As [`recvfrom`].
+pub async fn read(
+    cx: &Ctx<'_>,
+    file: &OpenFile,
+    socket: &SocketFile,
+    to: Scatter<'_>,
+    nowait: bool,
+) -> SysResult {
+    if Sink::remaining(&to) == 0 {
+        return Ok(0);
+    }
+    let flags = if nowait { MSG_DONTWAIT } else { 0 };
+    let received = message::receive(cx, &Target::of(file, socket), to, flags).await?;
+    Ok(received.count as u64)
+}
+
+/// `write(2)` to a socket.
+///
+/// # Errors
+/// As [`sendto`].
+pub async fn write(
+    cx: &Ctx<'_>,
+    file: &OpenFile,
+    socket: &SocketFile,
+    from: Scatter<'_>,
+    flags: u32,
+) -> SysResult {
+    message::send(cx, &Target::of(file, socket), from, None, Control::default(), flags).await
 }
 
 /// `socket(2)`.
