@@ -30,8 +30,13 @@ pub type Name = Arc<[u8]>;
 
 /// Entries that a tree caches before it evicts.
 const DEFAULT_LIMIT: usize = 16_384;
+/// Entries that all trees together cache before each evicts, so that many small trees are bounded too.
+const TOTAL_LIMIT: usize = 131_072;
 /// Entries looked at per added entry while above the limit.
 const EVICT_STEP: usize = 4;
+
+/// Entries in the queues of all trees.
+static TOTAL: AtomicUsize = AtomicUsize::new(0);
 
 /// Where a dentry hangs.
 struct Place {
@@ -463,7 +468,8 @@ impl DentryCache {
         {
             let mut queue = self.queue.lock();
             queue.push_back((Arc::downgrade(parent), Arc::clone(name)));
-            if queue.len() <= self.limit {
+            let total = TOTAL.fetch_add(1, Ordering::Relaxed);
+            if queue.len() <= self.limit && total <= TOTAL_LIMIT {
                 return;
             }
             candidates.fill_with(|| queue.pop_front());
@@ -472,8 +478,16 @@ impl DentryCache {
             let keep = parent.upgrade().is_some_and(|directory| !directory.try_evict(&name));
             if keep {
                 self.queue.lock().push_back((parent, name));
+            } else {
+                TOTAL.fetch_sub(1, Ordering::Relaxed);
             }
         }
+    }
+}
+
+impl Drop for DentryCache {
+    fn drop(&mut self) {
+        TOTAL.fetch_sub(self.queue.get_mut().len(), Ordering::Relaxed);
     }
 }
 

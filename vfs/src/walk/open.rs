@@ -14,7 +14,7 @@ use chitin_abi::{Errno, Result};
 use core::sync::atomic::Ordering;
 
 use super::resolve::{Last, Parent, Resolver};
-use super::{ExecFile, Opened, Walk};
+use super::{ExecFile, Opened, ResolveFlags, Walk};
 use crate::attr::SetAttr;
 use crate::dentry::{Dentry, Name};
 use crate::file::{File, OpenFile};
@@ -71,6 +71,11 @@ fn normalize(flags: OpenFlags) -> Result<OpenFlags> {
 impl Walk<'_> {
     pub(super) fn do_open(&self, path: &[u8], flags: OpenFlags, mode: u32) -> Result<Opened> {
         let flags = normalize(flags)?;
+        let changes =
+            flags.intersects(OpenFlags::O_CREAT | OpenFlags::O_TRUNC) || is_tmpfile(flags);
+        if changes && self.resolve.contains(ResolveFlags::CACHED) {
+            return Err(Errno::EAGAIN);
+        }
         if is_tmpfile(flags) {
             return self.open_tmpfile(path, flags, mode);
         }

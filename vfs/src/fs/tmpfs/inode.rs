@@ -27,6 +27,8 @@ use crate::super_block::SuperBlock;
 
 /// Size that Linux shows per directory entry.
 const ENTRY_SIZE: u64 = 20;
+/// Longest symbolic link that takes no page.
+const SHORT_LINK: usize = 128;
 /// A day in seconds: access times older than that are renewed in any case.
 const DAY: i64 = 24 * 60 * 60;
 
@@ -85,6 +87,10 @@ impl TmpfsInode {
         target: &[u8],
     ) -> Result<Arc<Self>> {
         fs.space.charge_inode()?;
+        if let Err(error) = fs.space.charge(target_pages(target)) {
+            fs.space.release_inode();
+            return Err(error);
+        }
         let now = fs.clock.now();
         let kind = match new.mode & S_IFMT {
             S_IFREG => Kind::Regular(Regular {
@@ -220,8 +226,16 @@ impl TmpfsInode {
             self.subdirs_changed(-1);
         } else {
             victim.link_changed(-1);
+            if victim.meta.lock().nlink > 0 {
+                self.fs.space.release_inode();
+            }
         }
     }
+}
+
+/// Pages that the text of a symbolic link is charged for: none for a short one.
+fn target_pages(target: &[u8]) -> u64 {
+    u64::from(target.len() > SHORT_LINK)
 }
 
 fn is_recent(meta: &Meta, now: Timespec) -> bool {
@@ -334,6 +348,11 @@ impl Inode for TmpfsInode {
         {
             let mut entries = self.entries()?.lock();
             entries.check_free(name)?;
+            // A further name takes memory too: it counts as an inode, as on Linux.
+            let further = target.meta.lock().nlink > 0;
+            if further {
+                self.fs.space.charge_inode()?;
+            }
             entries.insert(name, Arc::clone(&target));
         }
         target.link_changed(1);
@@ -405,13 +424,13 @@ impl Inode for TmpfsInode {
     }
 
     fn set_xattr(&self, name: &[u8], value: &[u8], flags: u32) -> Result<()> {
-        xattr::set(&self.xattrs, name, value, flags)?;
+        xattr::set(&self.xattrs, name, value, flags, &self.fs.space)?;
         self.meta.lock().ctime = self.fs.clock.now();
         Ok(())
     }
 
     fn remove_xattr(&self, name: &[u8]) -> Result<()> {
-        xattr::remove(&self.xattrs, name)?;
+        xattr::remove(&self.xattrs, name, &self.fs.space)?;
         self.meta.lock().ctime = self.fs.clock.now();
         Ok(())
     }
@@ -428,8 +447,10 @@ impl Inode for TmpfsInode {
 impl Drop for TmpfsInode {
     fn drop(&mut self) {
         self.fs.space.release_inode();
+        self.fs.space.release(xattr::pages(&self.xattrs));
         match &mut self.kind {
             Kind::Regular(regular) => self.fs.space.release(regular.content.get_mut().charged()),
+            Kind::Symlink(target) => self.fs.space.release(target_pages(target)),
             Kind::Directory { entries, .. } => {
                 // A loop, not a recursion: a guest makes trees of any depth.
                 let mut pending = entries.get_mut().drain();

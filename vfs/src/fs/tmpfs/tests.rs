@@ -113,6 +113,7 @@ fn space_is_bounded() {
         open(&world, name);
     }
     assert_eq!(world.walk().mkdir(b"/4", 0o755).err(), Some(Errno::ENOSPC));
+    assert_eq!(world.walk().link(&world.path("/f"), b"/4").err(), Some(Errno::ENOSPC));
     world.walk().unlink(b"/1").unwrap();
     assert!(world.walk().mkdir(b"/4", 0o755).is_ok());
     let root = world.namespace.root();

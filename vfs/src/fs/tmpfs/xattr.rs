@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use chitin_abi::fs::{XATTR_CREATE, XATTR_REPLACE, XATTR_SYSTEM_PREFIX};
-use chitin_abi::{Errno, Result};
+use chitin_abi::{Errno, PAGE_SIZE, Result};
 use parking_lot::Mutex;
+
+use super::space::Space;
 
 /// Name and value of each attribute; nothing is allocated for a file without.
 pub(super) type Table = Mutex<Option<Box<BTreeMap<Vec<u8>, Vec<u8>>>>>;
@@ -21,31 +23,54 @@ pub(super) fn get(table: &Table, name: &[u8]) -> Result<Vec<u8>> {
     table.lock().as_ref().and_then(|xattrs| xattrs.get(name).cloned()).ok_or(Errno::ENODATA)
 }
 
-pub(super) fn set(table: &Table, name: &[u8], value: &[u8], flags: u32) -> Result<()> {
+fn bytes(xattrs: &BTreeMap<Vec<u8>, Vec<u8>>) -> usize {
+    xattrs.iter().map(|(name, value)| name.len() + value.len()).sum()
+}
+
+/// Pages that so many bytes are charged for: a few short attributes are free.
+fn charge(bytes: usize) -> u64 {
+    (bytes + 3 * 1024) as u64 / PAGE_SIZE
+}
+
+/// Pages that the attributes are charged for.
+pub(super) fn pages(table: &Table) -> u64 {
+    table.lock().as_ref().map_or(0, |xattrs| charge(bytes(xattrs)))
+}
+
+pub(super) fn set(
+    table: &Table,
+    name: &[u8],
+    value: &[u8],
+    flags: u32,
+    space: &Space,
+) -> Result<()> {
     check(name)?;
     let mut table = table.lock();
     let xattrs = table.get_or_insert_default();
-    let exists = xattrs.contains_key(name);
-    if exists && flags & XATTR_CREATE != 0 {
+    let old = xattrs.get(name);
+    if old.is_some() && flags & XATTR_CREATE != 0 {
         return Err(Errno::EEXIST);
     }
-    if !exists && flags & XATTR_REPLACE != 0 {
+    if old.is_none() && flags & XATTR_REPLACE != 0 {
         return Err(Errno::ENODATA);
     }
-    let used: usize = xattrs
-        .iter()
-        .filter(|(known, _)| known.as_slice() != name)
-        .map(|(known, value)| known.len() + value.len())
-        .sum();
-    if used + name.len() + value.len() > LIMIT {
+    let before = bytes(xattrs);
+    let after = before - old.map_or(0, |old| name.len() + old.len()) + name.len() + value.len();
+    if after > LIMIT {
         return Err(Errno::ENOSPC);
     }
+    space.charge(charge(after).saturating_sub(charge(before)))?;
+    space.release(charge(before).saturating_sub(charge(after)));
     xattrs.insert(name.to_vec(), value.to_vec());
     Ok(())
 }
 
-pub(super) fn remove(table: &Table, name: &[u8]) -> Result<()> {
+pub(super) fn remove(table: &Table, name: &[u8], space: &Space) -> Result<()> {
     check(name)?;
-    let removed = table.lock().as_mut().and_then(|xattrs| xattrs.remove(name));
-    removed.map(|_| ()).ok_or(Errno::ENODATA)
+    let mut table = table.lock();
+    let xattrs = table.as_mut().ok_or(Errno::ENODATA)?;
+    let before = bytes(xattrs);
+    xattrs.remove(name).ok_or(Errno::ENODATA)?;
+    space.release(charge(before).saturating_sub(charge(bytes(xattrs))));
+    Ok(())
 }
