@@ -108,6 +108,10 @@ impl File for EventFd {
         Ok((WIDTH, 0))
     }
 
+    fn ignores_seek(&self) -> bool {
+        true
+    }
+
     fn is_stream(&self) -> bool {
         true
     }

@@ -143,6 +143,12 @@ pub trait File: Any + Send + Sync {
         false
     }
 
+    /// Whether `lseek` of a stream does nothing instead of failing, as it does for event counters, timers and
+    /// the like.
+    fn ignores_seek(&self) -> bool {
+        false
+    }
+
     /// Whether a write that was cut short for want of room goes on, once there is room, until everything is
     /// written (pipes, stream sockets, terminals).
     fn writes_whole(&self) -> bool {

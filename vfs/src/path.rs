@@ -25,6 +25,11 @@ pub struct PathText {
 }
 
 impl PathText {
+    /// The text as the links in /proc show it: they do not say what cannot be reached.
+    pub fn into_link(self) -> Vec<u8> {
+        Self { unreachable: false, ..self }.into_bytes()
+    }
+
     /// The text with its marks, as `getcwd(2)` writes it.
     pub fn into_bytes(self) -> Vec<u8> {
         let mut text = if self.unreachable { b"(unreachable)".to_vec() } else { Vec::new() };

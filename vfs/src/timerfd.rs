@@ -198,6 +198,10 @@ impl File for TimerFd {
         }
     }
 
+    fn ignores_seek(&self) -> bool {
+        true
+    }
+
     fn is_stream(&self) -> bool {
         true
     }

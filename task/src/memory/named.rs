@@ -54,7 +54,7 @@ impl MappedFile for Named {
 
     fn path(&self) -> Vec<u8> {
         match &self.name {
-            Name::Path { path, root } => path.text(root).into_bytes(),
+            Name::Path { path, root } => path.text(root).into_link(),
             Name::Text(text) => text.clone(),
         }
     }

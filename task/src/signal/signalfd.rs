@@ -73,6 +73,10 @@ impl File for SignalFd {
         self
     }
 
+    fn ignores_seek(&self) -> bool {
+        true
+    }
+
     fn is_stream(&self) -> bool {
         true
     }

@@ -333,7 +333,7 @@ pub fn lseek(cx: &mut Ctx<'_>, fd: Fd, offset: i64, whence: Whence) -> SysResult
         return Err(Errno::EINVAL.into());
     }
     if file.file().is_stream() {
-        return Err(Errno::ESPIPE.into());
+        return if file.file().ignores_seek() { Ok(0) } else { Err(Errno::ESPIPE.into()) };
     }
     let mut position = file.position.lock();
     *position = file.file().seek(*position, offset, whence.0)?;

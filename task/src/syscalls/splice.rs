@@ -1,4 +1,4 @@
-//! Moving data inside the kernel: `splice(2)`, `tee(2)`, `vmsplice(2)`, `sendfile(2)`.
+//! Moving data inside the kernel: `splice(2)`, `tee(2)`, `vmsplice(2)`, `sendfile(2)`, `copy_file_range(2)`.
 //!
 //! Between pipes whole pages change hands; between a pipe and another file the data is copied once inside the
 //! kernel and never through the guest. `sendfile` goes through a buffer of the kernel.
@@ -317,4 +317,100 @@ async fn send_all(
         }
     }
     (done, None)
+}
+
+/// A side of a copy: where it begins, and whether that is the description's position.
+struct Side {
+    file: Arc<OpenFile>,
+    addr: GuestAddr,
+    start: u64,
+}
+
+impl Side {
+    fn new(cx: &Ctx<'_>, file: Arc<OpenFile>, addr: GuestAddr) -> Result<Self> {
+        let start = if addr.is_null() {
+            *file.position.lock()
+        } else {
+            let offset: i64 = cx.read(addr)?;
+            u64::try_from(offset).map_err(|_| Errno::EINVAL)?
+        };
+        Ok(Self { file, addr, start })
+    }
+
+    /// Notes that the copy has moved on.
+    fn moved(&self, cx: &Ctx<'_>, count: u64) -> Result<()> {
+        let end = self.start.saturating_add(count);
+        if self.addr.is_null() {
+            *self.file.position.lock() = end;
+            return Ok(());
+        }
+        cx.write(self.addr, &end)
+    }
+}
+
+/// `copy_file_range(2)`: through a buffer of the kernel.
+pub async fn copy_file_range(
+    cx: &mut Ctx<'_>,
+    fd_in: Fd,
+    off_in: GuestAddr,
+    fd_out: Fd,
+    off_out: GuestAddr,
+    count: usize,
+    flags: Flags,
+) -> SysResult {
+    let (input, output) = (cx.file(fd_in.0)?, cx.file(fd_out.0)?);
+    let input = Side::new(cx, input, off_in)?;
+    let output = Side::new(cx, output, off_out)?;
+    if flags.0 != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let (from, to) = (input.file.attr()?, output.file.attr()?);
+    if from.is_dir() || to.is_dir() {
+        return Err(Errno::EISDIR.into());
+    }
+    if !from.is_regular() || !to.is_regular() {
+        return Err(Errno::EINVAL.into());
+    }
+    let append = output.file.flags().bits() & O_APPEND != 0;
+    if !input.file.readable() || !output.file.writable() || append {
+        return Err(Errno::EBADF.into());
+    }
+    let wanted = count as u64;
+    let end = |start: u64| {
+        start.checked_add(wanted).filter(|end| i64::try_from(*end).is_ok()).ok_or(Errno::EOVERFLOW)
+    };
+    let (input_end, output_end) = (end(input.start)?, end(output.start)?);
+    let wanted = wanted.min(from.size.saturating_sub(input.start)).min(MAX_RW_COUNT as u64);
+    let same = (from.dev, from.ino) == (to.dev, to.ino);
+    if same && input.start < output_end && output.start < input_end && wanted > 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let done = copy_range(&input, &output, wanted, &cx.rw_env())?;
+    if done > 0 {
+        input.moved(cx, done)?;
+        output.moved(cx, done)?;
+    }
+    Ok(done)
+}
+
+fn copy_range(input: &Side, output: &Side, count: u64, env: &VfsEnv) -> Result<u64> {
+    let mut done = 0_u64;
+    while done < count {
+        let left = usize::try_from(count.saturating_sub(done)).unwrap_or(CHUNK);
+        let mut sink = VecSink::new(left.min(CHUNK));
+        let read = input.file.read(&mut sink, Some(input.start.saturating_add(done)), env);
+        let mut from = SliceSource::new(&sink.bytes);
+        let written = match read {
+            Ok(0) => break,
+            Ok(_) => output.file.write(&mut from, Some(output.start.saturating_add(done)), env),
+            Err(errno) => Err(errno),
+        };
+        match written {
+            Ok(0) => break,
+            Ok(count) => done = done.saturating_add(count as u64),
+            Err(errno) if done == 0 => return Err(errno),
+            Err(_) => break,
+        }
+    }
+    Ok(done)
 }

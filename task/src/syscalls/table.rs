@@ -483,7 +483,7 @@ syscalls! {
     323 userfaultfd(flags: Flags) => fails ENOSYS;
     324 membarrier(cmd: i32, flags: Flags, cpu_id: i32) => async memory::membarrier, Full;
     325 mlock2(addr: GuestAddr, len: u64, flags: Flags) => async memory::mlock2, Full;
-    326 copy_file_range(fd_in: Fd, off_in: GuestAddr, fd_out: Fd, off_out: GuestAddr, size: usize, flags: Flags) => fails ENOSYS;
+    326 copy_file_range(fd_in: Fd, off_in: GuestAddr, fd_out: Fd, off_out: GuestAddr, size: usize, flags: Flags) => async splice::copy_file_range, Full;
     327 preadv2(fd: Fd, iov: GuestAddr, iovcnt: usize, pos_l: i64, pos_h: u64, flags: Flags) => async io::preadv2, Partial("no RWF_ATOMIC");
     328 pwritev2(fd: Fd, iov: GuestAddr, iovcnt: usize, pos_l: i64, pos_h: u64, flags: Flags) => async io::pwritev2, Partial("no RWF_ATOMIC");
     329 pkey_mprotect(addr: GuestAddr, len: u64, prot: Protection, pkey: i32) => async memory::pkey_mprotect, Full;

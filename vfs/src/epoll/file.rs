@@ -17,6 +17,10 @@ impl File for Epoll {
         self
     }
 
+    fn ignores_seek(&self) -> bool {
+        true
+    }
+
     fn is_stream(&self) -> bool {
         true
     }

@@ -297,6 +297,10 @@ impl File for Inotify {
         self
     }
 
+    fn ignores_seek(&self) -> bool {
+        true
+    }
+
     fn is_stream(&self) -> bool {
         true
     }

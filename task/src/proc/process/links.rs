@@ -12,8 +12,8 @@ use crate::proc::{access, reader};
 /// A path's text as whoever asks sees it.
 pub fn shown(path: &Path, env: &VfsEnv) -> Vec<u8> {
     match reader(env) {
-        Some(task) => path.text(&task.fs().root()).into_bytes(),
-        None => path.text(&path.mount().root_path()).into_bytes(),
+        Some(task) => path.text(&task.fs().root()).into_link(),
+        None => path.text(&path.mount().root_path()).into_link(),
     }
 }
 
