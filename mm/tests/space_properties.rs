@@ -112,7 +112,10 @@ fn move_pages(map: &mut Pages, old: u64, old_len: u64, new: u64, new_len: u64, k
 fn carry_out(map: &mut Pages, ops: &[HostOp]) {
     for op in ops {
         let inside = |addr: u64, len: u64| {
-            assert!(addr % PAGE_SIZE == 0 && len % PAGE_SIZE == 0, "whole pages: {op:?}");
+            assert!(
+                addr.is_multiple_of(PAGE_SIZE) && len.is_multiple_of(PAGE_SIZE),
+                "whole pages: {op:?}"
+            );
             assert!(addr >= MIN && addr + len <= MAX, "outside: {op:?}");
         };
         match op {
@@ -148,7 +151,7 @@ fn carry_out(map: &mut Pages, ops: &[HostOp]) {
                 move_pages(map, *old_addr, *old_len, *new_addr, *new_len, *keep_old);
             }
             HostOp::Advise { addr, len, .. } | HostOp::Sync { addr, len, .. } => {
-                inside(*addr, *len)
+                inside(*addr, *len);
             }
         }
     }
