@@ -68,7 +68,7 @@ impl Space {
             end: new,
             prot,
             max_prot: RIGHTS,
-            flags: self.lock_future,
+            flags: self.lock_future | VmaFlags::ACCOUNTED,
             backing: Backing::Anonymous { offset: old },
             name: None,
         };

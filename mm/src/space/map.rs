@@ -8,7 +8,7 @@ use chitin_abi::mm::{MAP_SHARED_VALIDATE, MAP_TYPE, MapFlags, ProtFlags};
 use chitin_abi::{Errno, PAGE_SIZE, Result};
 
 use super::plan::{Plan, Planned, Undo};
-use super::vma::{Backing, RIGHTS, Vma, VmaFlags, counts_as_data, host_prot};
+use super::vma::{Backing, RIGHTS, Vma, VmaFlags, accounted, counts_as_data, host_prot};
 use super::{MAX_MAP_COUNT, Space};
 use crate::host_op::HostOp;
 use crate::mapped_file::{FileRef, MappedFile};
@@ -192,8 +192,9 @@ impl Space {
 
     /// Makes the mapping.
     fn build(&mut self, addr: u64, request: MapRequest, checked: Checked, plan: &mut Plan) {
-        let Checked { len, max_prot, flags, populate } = checked;
+        let Checked { len, max_prot, mut flags, populate } = checked;
         let prot = request.prot.intersection(RIGHTS);
+        flags |= accounted(prot, flags);
         let shared = flags.contains(VmaFlags::SHARED);
         let backing = match request.source {
             MapSource::Anonymous => {

@@ -5,7 +5,7 @@ use chitin_abi::mm::ProtFlags;
 use chitin_abi::{Errno, PAGE_SIZE, Result};
 
 use super::plan::{Plan, Planned, Undo};
-use super::vma::{RIGHTS, Vma, VmaFlags, counts_as_data, host_prot};
+use super::vma::{RIGHTS, Vma, VmaFlags, accounted, counts_as_data, host_prot};
 use super::{MAX_MAP_COUNT, Space};
 use crate::host_op::HostOp;
 
@@ -114,7 +114,10 @@ impl Space {
         if !needed {
             return;
         }
-        let before = self.change(start, end, plan, |vma| vma.prot = prot);
+        let before = self.change(start, end, plan, |vma| {
+            vma.prot = prot;
+            vma.flags |= accounted(prot, vma.flags);
+        });
         plan.undo = Undo::restore(before);
         plan.ops.push(HostOp::Protect {
             addr: start,

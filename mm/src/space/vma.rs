@@ -42,6 +42,8 @@ bitflags! {
         const SEALED = 1 << 13;
         /// The kernel's own (vDSO): cannot grow, is not dumped.
         const SPECIAL = 1 << 14;
+        /// Private memory that is or was writable: Linux does not make it one with memory that never was.
+        const ACCOUNTED = 1 << 15;
     }
 }
 
@@ -158,6 +160,16 @@ impl Vma {
 pub(crate) fn counts_as_data(prot: ProtFlags, flags: VmaFlags) -> bool {
     prot.contains(ProtFlags::PROT_WRITE)
         && !flags.intersects(VmaFlags::SHARED | VmaFlags::GROWS_DOWN)
+}
+
+/// The flag of memory that becomes writable with these properties.
+pub(crate) fn accounted(prot: ProtFlags, flags: VmaFlags) -> VmaFlags {
+    let private = !flags.intersects(VmaFlags::SHARED | VmaFlags::NO_RESERVE);
+    if private && prot.contains(ProtFlags::PROT_WRITE) {
+        VmaFlags::ACCOUNTED
+    } else {
+        VmaFlags::empty()
+    }
 }
 
 /// The host's rights for a mapping.
