@@ -5,6 +5,7 @@ use core::sync::atomic::Ordering;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use chitin_abi::addr::page_floor;
 use chitin_abi::fs::{
     DT_DIR, F_SEAL_FUTURE_WRITE, F_SEAL_GROW, F_SEAL_WRITE, FALLOC_FL_KEEP_SIZE,
     FALLOC_FL_PUNCH_HOLE, SEEK_DATA, SEEK_HOLE,
@@ -49,16 +50,16 @@ impl RegularFile {
         let written = if seals & F_SEAL_GROW == 0 {
             content.write(from, offset, &self.inode.fs.space)?
         } else {
-            // Only what is inside the file can be written.
-            let room = content.size().saturating_sub(offset);
+            // Linux writes page by page and refuses the first piece that would end behind the file.
+            let end = offset.saturating_add(from.remaining() as u64);
+            let stop = if end <= content.size() { end } else { page_floor(content.size()) };
+            let room = stop.saturating_sub(offset);
             if room == 0 {
                 return Err(Errno::EPERM);
             }
-            let mut bytes =
-                vec![
-                    0;
-                    from.remaining().min(usize::try_from(room).unwrap_or(usize::MAX)).min(1 << 20)
-                ];
+            let room =
+                usize::try_from(room).unwrap_or(usize::MAX).min(from.remaining()).min(1 << 20);
+            let mut bytes = vec![0; room];
             let count = from.take(&mut bytes)?;
             let mut source = crate::io::SliceSource::new(bytes.get(..count).unwrap_or_default());
             content.write(&mut source, offset, &self.inode.fs.space)?

@@ -174,7 +174,8 @@ fn seals_forbid() {
     add_seals(&inode, F_SEAL_GROW | F_SEAL_SHRINK).unwrap();
     assert_eq!(file.truncate(20, &world.env), Err(Errno::EPERM));
     assert_eq!(file.truncate(5, &world.env), Err(Errno::EPERM));
-    assert_eq!(write(&world, &file, 8, b"abcdef"), Ok(2));
+    assert_eq!(write(&world, &file, 8, b"abcdef"), Err(Errno::EPERM));
+    assert_eq!(write(&world, &file, 8, b"ab"), Ok(2));
     assert_eq!(write(&world, &file, 10, b"a"), Err(Errno::EPERM));
     let mapped = file.file().map().unwrap();
     mapped.mapped(true);
