@@ -2,6 +2,7 @@
 
 use core::future::Future;
 use core::pin::pin;
+use core::sync::atomic::Ordering;
 use core::task::Poll;
 use std::sync::Arc;
 
@@ -126,9 +127,11 @@ impl Ctx<'_> {
             if self.task.must_leave_wait() {
                 return Poll::Ready(Err(SysError::Restart(restart)));
             }
+            self.task.sleeping.store(true, Ordering::Relaxed);
             Poll::Pending
         })
         .await;
+        self.task.sleeping.store(false, Ordering::Relaxed);
         interrupt.set_waker(None);
         result
     }
@@ -166,9 +169,11 @@ impl Ctx<'_> {
             if crate::signal::exit_status(self.task).is_some() {
                 return Poll::Ready(None);
             }
+            self.task.sleeping.store(true, Ordering::Relaxed);
             Poll::Pending
         })
         .await;
+        self.task.sleeping.store(false, Ordering::Relaxed);
         interrupt.set_waker(None);
         result
     }

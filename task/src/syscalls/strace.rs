@@ -96,7 +96,7 @@ fn outcome(number: u64, result: &SysResult) -> String {
         Ok(value) => value.cast_signed().to_string(),
         Err(SysError::Errno(errno)) => {
             let name = errno.name().map_or_else(|| format!("E{}", errno.raw()), str::to_owned);
-            format!("-1 {name} ({})", errno.description())
+            format!("-1 {name} ({})", errno.description().trim())
         }
         Err(SysError::Restart(restart)) => restart_text(*restart).to_owned(),
         Err(SysError::NoReturn) => "?".to_owned(),
