@@ -5,7 +5,7 @@ use chitin_abi::mm::{MREMAP_DONTUNMAP, MREMAP_FIXED, MREMAP_MAYMOVE, MapFlags};
 use chitin_abi::{Errno, PAGE_SIZE, Result};
 
 use super::plan::{Plan, Planned, Undo};
-use super::vma::{Vma, VmaFlags, host_prot};
+use super::vma::{Vma, VmaFlags};
 use super::{MAX_MAP_COUNT, Space};
 use crate::host_op::HostOp;
 
@@ -117,28 +117,17 @@ impl Space {
             return false;
         }
         let Some((start, vma)) = self.tree.find(addr) else { return false };
-        let (prot, flags) = (vma.prot, vma.flags);
-        if vma.is_private_anonymous() {
-            plan.ops.push(HostOp::MapAnonymous {
-                addr: end,
-                len: new_end.saturating_sub(end),
-                prot: host_prot(prot),
-                shared: false,
-                populate: flags.contains(VmaFlags::LOCKED)
-                    && !flags.contains(VmaFlags::LOCK_ON_FAULT),
-                noreserve: flags.contains(VmaFlags::NO_RESERVE),
-                grows_down: false,
-            });
-            inherit_advice(flags, end, new_end, plan);
-        } else {
-            let old_len = end.saturating_sub(addr);
-            plan.ops.push(HostOp::Remap {
-                old_addr: addr,
-                old_len,
-                new_addr: addr,
-                new_len,
-                keep_old: false,
-            });
+        // The host must do it as one, or it would have two mappings where the guest sees one.
+        let old_len = end.saturating_sub(addr);
+        plan.ops.push(HostOp::Remap {
+            old_addr: addr,
+            old_len,
+            new_addr: addr,
+            new_len,
+            keep_old: false,
+        });
+        if vma.flags.contains(VmaFlags::LOCKED) && !vma.flags.contains(VmaFlags::LOCK_ON_FAULT) {
+            super::lock::populate(end, new_end, vma.prot, plan);
         }
         let tail = Vma {
             end: new_end,
@@ -219,21 +208,6 @@ impl Space {
         plan.undo = Some(Undo { forget: Some((to.new_addr, moved.end)), restore });
         self.insert(to.new_addr, moved, plan);
         Ok(to.new_addr)
-    }
-}
-
-/// New pages of a grown mapping follow the advice that the old ones were given.
-fn inherit_advice(flags: VmaFlags, start: u64, end: u64, plan: &mut Plan) {
-    for (flag, advice) in [
-        (VmaFlags::DONT_FORK, chitin_abi::mm::MADV_DONTFORK),
-        (VmaFlags::WIPE_ON_FORK, chitin_abi::mm::MADV_WIPEONFORK),
-        (VmaFlags::HUGE_PAGE, chitin_abi::mm::MADV_HUGEPAGE),
-        (VmaFlags::NO_HUGE_PAGE, chitin_abi::mm::MADV_NOHUGEPAGE),
-    ] {
-        if flags.contains(flag) {
-            let len = end.saturating_sub(start);
-            plan.optional.push(HostOp::Advise { addr: start, len, advice: advice.cast_signed() });
-        }
     }
 }
 

@@ -1,6 +1,5 @@
 //! Protection keys, on a machine without them.
 
-use chitin_abi::mm::PKEY_ACCESS_MASK;
 use chitin_abi::{Errno, GuestAddr};
 
 use crate::context::Ctx;
@@ -27,12 +26,10 @@ pub async fn pkey_mprotect(
 /// `pkey_alloc(2)`.
 ///
 /// # Errors
-/// EINVAL; ENOSPC always otherwise.
+/// EINVAL always: what a processor without keys answers.
 pub fn pkey_alloc(_cx: &mut Ctx<'_>, flags: Flags, access_rights: Flags) -> SysResult {
-    if flags.0 != 0 || access_rights.0 & !PKEY_ACCESS_MASK != 0 {
-        return Err(Errno::EINVAL.into());
-    }
-    Err(Errno::ENOSPC.into())
+    let _ = (flags, access_rights);
+    Err(Errno::EINVAL.into())
 }
 
 /// `pkey_free(2)`.
