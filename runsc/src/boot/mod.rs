@@ -58,12 +58,12 @@ const MOST_WORKERS: usize = 64;
 
 /// The sentry. Never returns to the code of the command that forked it.
 pub(crate) fn sentry(birth: Birth) -> ! {
-    let Birth { plan, endowment, mode, sources, reporter, gate, keep } = birth;
+    let Birth { plan, mut endowment, mode, sources, reporter, gate, keep } = birth;
     let reporter = Arc::new(reporter);
     report_panics(&reporter);
     // Without it a refused call still ends the process, only without a name.
     let _ = raw::report_refused_calls(reporter.as_fd());
-    let exit_file = endowment.exit_file.as_ref().and_then(|file| file.try_clone().ok());
+    let exit_file = endowment.exit_file.take();
     let result = prepare(&plan, mode, sources, gate, keep)
         .and_then(|confined| run(plan, endowment, mode, confined, &reporter));
     let code = match result {
@@ -111,8 +111,8 @@ fn run(
     let kernel = chitin_task::boot::boot(platform, config).context(|| "cannot start the kernel")?;
     let env = VfsEnv::new(Arc::clone(&kernel.vfs), None);
     let mounts = files::build(&plan, trees, files, &env)?;
-    let Endowment { stdio, extra, console, listener, control, exit_file } = endowment;
-    drop((console, exit_file));
+    let Endowment { stdio, extra, console, listener, control, .. } = endowment;
+    drop(console);
     let numbered = (0..).zip(stdio).filter_map(|(number, fd)| Some((number, fd?)));
     let descriptors = numbered.chain((3..).zip(extra)).collect();
     let parts = Parts {

@@ -38,10 +38,7 @@ pub(crate) fn check(plan: &Plan, root: &Path, env: &VfsEnv) -> Result<()> {
         } else {
             NOT_EXECUTABLE
         };
-        Failure::with_code(
-            format!("{}: {}", String::from_utf8_lossy(name), errno.description()),
-            code,
-        )
+        Failure::with_code(format!("{}: {}", String::from_utf8_lossy(name), errno), code)
     };
     if name.contains(&b'/') {
         return runnable(&walk, name).map_err(failed);

@@ -74,9 +74,15 @@ impl Setup {
         command
     }
 
-    /// Runs to the end.
+    /// Runs to the end. Through files: a detached container would hold a pipe open.
     pub fn runsc(&self, args: &[&str]) -> Output {
-        output(self.command(args).spawn().expect("runsc starts"))
+        let file = |name: &str| fs::File::create(self.path().join(name)).expect("a file");
+        let mut command = self.command(args);
+        command.stdout(file("stdout")).stderr(file("stderr"));
+        let mut output = output(command.spawn().expect("runsc starts"));
+        output.stdout = fs::read(self.path().join("stdout")).expect("stdout");
+        output.stderr = fs::read(self.path().join("stderr")).expect("stderr");
+        output
     }
 
     /// Runs to the end with success and gives the output.

@@ -49,7 +49,7 @@ impl ExecError {
 
 impl fmt::Display for ExecError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.what, self.errno.description())
+        write!(f, "{}: {}", self.what, self.errno)
     }
 }
 
