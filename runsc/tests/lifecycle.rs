@@ -146,7 +146,7 @@ fn a_killed_command_takes_its_sandbox_along() {
 fn a_killed_stub_is_a_killed_process() {
     let Some(setup) = Setup::new("a_killed_stub_is_a_killed_process") else { return };
     let rootfs = setup.path().join("rootfs");
-    let script = "sleep 1000; echo $?";
+    let script = "sh -c 'while :; do :; done'; echo $?";
     let args = ["do", "--rootfs", rootfs.to_str().expect("a path"), "/bin/sh", "-c", script];
     let child = setup.command(&args).spawn().expect("runsc starts");
     let pid = i32::try_from(child.id()).expect("pid");
