@@ -137,6 +137,8 @@ pub struct VfsEnv {
     pub caller: Option<Arc<dyn Caller>>,
     /// `RLIMIT_FSIZE`; `u64::MAX` for none.
     pub file_size_limit: u64,
+    /// Whether set-id bits survive a write of the caller (`CAP_FSETID`); `None`: as for who opened the file.
+    pub keeps_set_id: Option<bool>,
 }
 
 impl Default for VfsEnv {
@@ -148,6 +150,6 @@ impl Default for VfsEnv {
 impl VfsEnv {
     /// An environment without a file size limit.
     pub fn new(shared: Arc<VfsShared>, caller: Option<Arc<dyn Caller>>) -> Self {
-        Self { shared, caller, file_size_limit: u64::MAX }
+        Self { shared, caller, file_size_limit: u64::MAX, keeps_set_id: None }
     }
 }

@@ -11,7 +11,6 @@ use chitin_abi::process::CAP_FSETID;
 use chitin_abi::{Errno, Result};
 
 use crate::attr::SetAttr;
-use crate::cred::Cred;
 use crate::env::VfsEnv;
 use crate::file::{DirEntry, OpenFile, WriteAt};
 use crate::inode::Inode;
@@ -145,11 +144,15 @@ impl OpenFile {
     pub fn clear_set_id(&self, env: &VfsEnv) -> Result<()> {
         let Some(path) = self.path() else { return Ok(()) };
         let inode = path.dentry().inode();
-        let mode = lost_privileges(inode, &self.cred)?;
+        let mode = lost_privileges(inode, self.keeps_set_id(env))?;
         if mode.is_none() {
             return Ok(());
         }
         inode.set_attr(&SetAttr { mode, ..SetAttr::default() }, env.shared.clock.now())
+    }
+
+    fn keeps_set_id(&self, env: &VfsEnv) -> bool {
+        env.keeps_set_id.unwrap_or_else(|| self.cred.caps.has(CAP_FSETID))
     }
 
     /// `ftruncate(2)`.
@@ -169,7 +172,7 @@ impl OpenFile {
         match self.path() {
             Some(path) => {
                 let inode = path.dentry().inode();
-                change.mode = lost_privileges(inode, &self.cred)?;
+                change.mode = lost_privileges(inode, self.keeps_set_id(env))?;
                 inode.set_attr(&change, env.shared.clock.now())?;
             }
             None => self.file().set_attr(&change)?,
@@ -254,7 +257,7 @@ pub fn check_size(size: u64, env: &VfsEnv) -> Result<()> {
 
 /// What a change of the contents takes away: removes file capabilities and returns the mode without set-id
 /// bits where those must go. Remembered, so that it costs one atomic load per write.
-pub(crate) fn lost_privileges(inode: &Arc<dyn Inode>, cred: &Cred) -> Result<Option<u32>> {
+pub(crate) fn lost_privileges(inode: &Arc<dyn Inode>, keep: bool) -> Result<Option<u32>> {
     let state = inode.state();
     if state.has_no_privileges() {
         return Ok(None);
@@ -270,7 +273,7 @@ pub(crate) fn lost_privileges(inode: &Arc<dyn Inode>, cred: &Cred) -> Result<Opt
         state.set_no_privileges();
         return Ok(None);
     }
-    if cred.caps.has(CAP_FSETID) { Ok(None) } else { Ok(Some(info.mode & 0o7777 & !lost)) }
+    if keep { Ok(None) } else { Ok(Some(info.mode & 0o7777 & !lost)) }
 }
 
 /// Notes an access to what a path names (reading a directory, following a link).

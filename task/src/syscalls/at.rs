@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use chitin_abi::fs::{AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW};
-use chitin_abi::process::RLIMIT_FSIZE;
+use chitin_abi::process::{CAP_FSETID, RLIMIT_FSIZE};
 use chitin_abi::signal::{SI_USER, SigInfo};
 use chitin_abi::time::Timespec;
 use chitin_abi::{Errno, GuestAddr, Result};
@@ -144,6 +144,8 @@ impl Ctx<'_> {
     /// The environment of reads and writes of the caller.
     pub fn rw_env(&self) -> VfsEnv {
         let mut env = VfsEnv::new(Arc::clone(&self.task.kernel.vfs), None);
+        let cred = self.task.cred();
+        env.keeps_set_id = Some(cred.user_ns.is_initial() && cred.has(CAP_FSETID));
         env.file_size_limit = self.task.group.limits.lock().soft(RLIMIT_FSIZE);
         env
     }

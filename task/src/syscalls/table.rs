@@ -460,8 +460,8 @@ syscalls! {
     300 fanotify_init(flags: Flags, event_f_flags: OpenMode) => fails ENOSYS;
     301 fanotify_mark(fanotify_fd: Fd, flags: Flags, mask: LongFlags, dirfd: Fd, pathname: PathPtr) => fails ENOSYS;
     302 prlimit64(pid: i32, resource: Resource, new_limit: GuestAddr, old_limit: GuestAddr) => sync limits::prlimit64, Full;
-    303 name_to_handle_at(dirfd: Fd, pathname: PathPtr, handle: GuestAddr, mount_id: GuestAddr, flags: AtFlags) => fails ENOSYS;
-    304 open_by_handle_at(mount_fd: Fd, handle: GuestAddr, flags: OpenMode) => fails ENOSYS;
+    303 name_to_handle_at(dirfd: Fd, pathname: PathPtr, handle: GuestAddr, mount_id: GuestAddr, flags: AtFlags) => fails EOPNOTSUPP;
+    304 open_by_handle_at(mount_fd: Fd, handle: GuestAddr, flags: OpenMode) => fails EOPNOTSUPP;
     305 clock_adjtime(clockid: Clock, buf: GuestAddr) => sync time::clock_adjtime, Partial("nothing can be set");
     306 syncfs(fd: Fd) => async sync::syncfs, Full;
     307 sendmmsg(sockfd: Fd, msgvec: GuestAddr, vlen: u32, flags: Flags) => boxed socket::sendmmsg, Full;

@@ -157,7 +157,7 @@ impl Walk<'_> {
         inode: &Arc<dyn Inode>,
         change: &mut SetAttr,
     ) -> Result<()> {
-        change.mode = crate::rw::lost_privileges(inode, self.cred)?;
+        change.mode = crate::rw::lost_privileges(inode, self.cred.caps.has(CAP_FSETID))?;
         Ok(())
     }
 }
