@@ -20,7 +20,6 @@ pub const MAX_INTERPRETER: u64 = 4096;
 const ET_EXEC: u16 = 2;
 const ET_DYN: u16 = 3;
 const EM_X86_64: u16 = 62;
-const CLASS_64: u8 = 2;
 const PT_LOAD: u32 = 1;
 const PT_INTERP: u32 = 3;
 const PT_GNU_STACK: u32 = 0x6474_e551;
@@ -119,11 +118,10 @@ pub struct Layout {
 /// Decodes the file header.
 ///
 /// # Errors
-/// ENOEXEC for what is not a 64-bit x86 program.
+/// ENOEXEC for what is not a 64-bit x86 program. Like Linux, it goes by the machine, not by the class.
 pub fn parse_header(bytes: &[u8]) -> Result<Header> {
     let (header, _) = Elf64Header::read_from_prefix(bytes).map_err(|_| Errno::ENOEXEC)?;
     let ours = header.ident.starts_with(b"\x7fELF")
-        && header.ident.get(4) == Some(&CLASS_64)
         && header.machine == EM_X86_64
         && matches!(header.kind, ET_EXEC | ET_DYN)
         && usize::from(header.program_header_size) == PROGRAM_HEADER_SIZE
@@ -238,7 +236,7 @@ mod tests {
         for len in 0..HEADER_SIZE {
             assert_eq!(parse_header(&bytes[..len]), Err(Errno::ENOEXEC));
         }
-        for (at, value) in [(0, 0), (4, 1), (16, 1), (18, 3), (54, 0), (56, 0)] {
+        for (at, value) in [(0, 0), (16, 1), (18, 3), (54, 0), (56, 0)] {
             let mut broken = bytes.clone();
             broken[at] = value;
             if at == 56 {
