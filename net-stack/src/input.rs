@@ -12,13 +12,12 @@ use crate::stack::{Socket, SocketId, Stack};
 use crate::tcp::connection::{Opening, Outcome};
 use crate::tcp::seq::Seq;
 use crate::tcp::{Role, SynReceived, TcpSocket, WINDOW_SHIFT};
-use crate::udp::Datagram;
+use crate::udp::{Datagram, Marks};
 use crate::wire::ip::{self, protocol};
 use crate::wire::{Packet, icmp, tcp, udp};
 
 /// First segments that wait for room in a listener.
 const MAX_DEFERRED: usize = 1024;
-const HOPS: u8 = 64;
 /// The segment size of a peer that does not say one.
 const DEFAULT_MSS: u16 = 536;
 
@@ -26,13 +25,19 @@ impl Stack {
     pub(crate) fn emit_tcp(&mut self, from: IpAddr, to: IpAddr, header: tcp::Repr, payload: Bytes) {
         let mut transport: SmallVec<[u8; 40]> = SmallVec::new();
         header.emit(&mut transport);
-        self.emit_ip(from, to, protocol::TCP, &transport, payload);
+        self.emit_ip(from, to, protocol::TCP, Marks::default(), &transport, payload);
     }
 
-    pub(crate) fn emit_udp(&mut self, from: SocketAddr, to: SocketAddr, payload: Bytes) {
+    pub(crate) fn emit_udp(
+        &mut self,
+        from: SocketAddr,
+        to: SocketAddr,
+        marks: Marks,
+        payload: Bytes,
+    ) {
         let mut transport: SmallVec<[u8; 40]> = SmallVec::new();
         udp::Repr { from: from.port(), to: to.port() }.emit(payload.len(), &mut transport);
-        self.emit_ip(from.ip(), to.ip(), protocol::UDP, &transport, payload);
+        self.emit_ip(from.ip(), to.ip(), protocol::UDP, marks, &transport, payload);
     }
 
     fn emit_ip(
@@ -40,11 +45,12 @@ impl Stack {
         from: IpAddr,
         to: IpAddr,
         protocol: u8,
+        marks: Marks,
         transport: &[u8],
         payload: Bytes,
     ) {
         let mut header = SmallVec::new();
-        ip::Repr { from, to, protocol, hops: HOPS }
+        ip::Repr { from, to, protocol, hops: marks.hops, class: marks.class }
             .emit(transport.len() + payload.len(), &mut header);
         header.extend_from_slice(transport);
         self.link.push_back(Packet { header, payload });
@@ -89,7 +95,13 @@ impl Stack {
             self.refuse_datagram(network, packet);
             return;
         };
-        let datagram = Datagram { from, to: network.to, data: packet.payload.clone() };
+        let datagram = Datagram {
+            from,
+            to: network.to,
+            hops: network.hops,
+            class: network.class,
+            data: packet.payload.clone(),
+        };
         if self.udp(taker).is_ok_and(|socket| socket.push(datagram)) {
             self.tell(taker, PollEvents::POLLIN | PollEvents::POLLRDNORM);
         }
@@ -100,7 +112,7 @@ impl Stack {
         let kind = if network.to.is_ipv4() { protocol::ICMP } else { protocol::ICMPV6 };
         let mut message = Vec::new();
         icmp::emit_port_unreachable(kind, &packet.header, &mut message);
-        self.emit_ip(network.to, network.from, kind, &[], Bytes::from(message));
+        self.emit_ip(network.to, network.from, kind, Marks::default(), &[], Bytes::from(message));
     }
 
     fn input_icmp(&mut self, kind: u8, message: &[u8]) {

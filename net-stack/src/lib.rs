@@ -17,4 +17,4 @@ pub mod wire;
 pub use self::address::{is_local, mapped, unmapped};
 pub use self::stack::{Proto, SocketId, Stack};
 pub use self::tcp::{TcpOptions, TcpState, TcpStats};
-pub use self::udp::{Datagram, UdpOptions};
+pub use self::udp::{Datagram, Marks, UdpOptions};

@@ -21,7 +21,7 @@ use crate::tcp::seq::Seq;
 use crate::tcp::{
     Ended, Listener, Role, SynSent, TcpOptions, TcpSocket, TcpState, TcpStats, WINDOW_SHIFT,
 };
-use crate::udp::{Datagram, UdpOptions, UdpSocket};
+use crate::udp::{Datagram, Marks, UdpOptions, UdpSocket};
 use crate::wire::udp::MAX_PAYLOAD;
 use crate::wire::{self, Packet};
 
@@ -505,6 +505,38 @@ impl Stack {
         Ok(count)
     }
 
+    /// Sends data of which the last byte is urgent.
+    ///
+    /// # Errors
+    /// As [`Stack::tcp_send`].
+    pub fn tcp_send_urgent(&mut self, id: SocketId, data: Bytes, now: u64) -> Result<usize> {
+        if let Role::Open(connection) = &mut self.tcp(id)?.role {
+            connection.mark_urgent(data.len());
+        }
+        self.tcp_push(id, data, now)
+    }
+
+    /// Takes the urgent byte, or looks at it if `peek`; `None` at the end of the connection.
+    ///
+    /// # Errors
+    /// EINVAL where there is none, EAGAIN where it is announced and has not come, ENOTCONN.
+    pub fn tcp_receive_urgent(&mut self, id: SocketId, peek: bool) -> Result<Option<u8>> {
+        let socket = self.tcp(id)?;
+        match &mut socket.role {
+            Role::Open(connection) => connection.take_urgent(peek),
+            Role::Ended(_) => Ok(None),
+            _ => Err(Errno::ENOTCONN),
+        }
+    }
+
+    /// Whether the next byte to be read is the urgent one.
+    pub fn tcp_at_mark(&mut self, id: SocketId) -> bool {
+        match self.tcp(id).map(|socket| &socket.role) {
+            Ok(Role::Open(connection)) => connection.urgent_offset() == Some(0),
+            _ => false,
+        }
+    }
+
     /// Gives up to `most` received bytes to `take`, from `offset` on; they stay if `peek`. 0 is the end.
     ///
     /// # Errors
@@ -519,6 +551,10 @@ impl Stack {
     ) -> Result<usize> {
         let socket = self.tcp(id)?;
         let shut = socket.shut_read;
+        let mut most = most;
+        if let Role::Open(connection) = &mut socket.role {
+            most = most.min(connection.before_mark(socket.options.urgent_inline, peek));
+        }
         let (buffer, finished) = match &mut socket.role {
             Role::Open(connection) => {
                 let finished = connection.peer_finished();
@@ -555,7 +591,13 @@ impl Stack {
     ///
     /// # Errors
     /// EDESTADDRREQ, EMSGSIZE, EPIPE, ENETUNREACH, EACCES, EINVAL, the pending error.
-    pub fn udp_send(&mut self, id: SocketId, to: Option<SocketAddr>, data: Bytes) -> Result<usize> {
+    pub fn udp_send(
+        &mut self,
+        id: SocketId,
+        to: Option<SocketAddr>,
+        data: Bytes,
+        marks: Marks,
+    ) -> Result<usize> {
         let socket = self.udp(id)?;
         if data.len() > MAX_PAYLOAD {
             return Err(Errno::EMSGSIZE);
@@ -587,7 +629,7 @@ impl Stack {
             return Err(Errno::ENETUNREACH);
         }
         let count = data.len();
-        self.emit_udp(SocketAddr::new(from, bound.port()), to, data);
+        self.emit_udp(SocketAddr::new(from, bound.port()), to, marks, data);
         self.run();
         Ok(count)
     }

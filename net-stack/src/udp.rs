@@ -38,8 +38,27 @@ pub struct Datagram {
     pub from: SocketAddr,
     /// Which of our addresses it was sent to.
     pub to: IpAddr,
+    /// Hops that were left.
+    pub hops: u8,
+    /// Type of service, or traffic class.
+    pub class: u8,
     /// The data.
     pub data: Bytes,
+}
+
+/// What a datagram's header says beside its addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Marks {
+    /// Hops that it may take.
+    pub hops: u8,
+    /// Type of service, or traffic class.
+    pub class: u8,
+}
+
+impl Default for Marks {
+    fn default() -> Self {
+        Self { hops: 64, class: 0 }
+    }
 }
 
 /// A UDP socket.

@@ -4,7 +4,7 @@ use core::net::SocketAddr;
 
 use chitin_abi::Errno;
 use chitin_abi::poll::PollEvents;
-use chitin_net_stack::{SocketId, Stack, TcpOptions, TcpState, UdpOptions};
+use chitin_net_stack::{Marks, SocketId, Stack, TcpOptions, TcpState, UdpOptions};
 
 fn address(text: &str) -> SocketAddr {
     text.parse().unwrap()
@@ -197,9 +197,12 @@ fn datagrams_keep_their_boundaries_and_refusals_come_back() {
     let two = stack.udp_open(UdpOptions::default());
     stack.bind(one, address("127.0.0.1:0"), false).unwrap();
     let at = stack.local_address(one).unwrap();
-    assert_eq!(stack.udp_send(two, None, b"x"[..].into()), Err(Errno::EDESTADDRREQ));
+    assert_eq!(
+        stack.udp_send(two, None, b"x"[..].into(), Marks::default()),
+        Err(Errno::EDESTADDRREQ)
+    );
     for text in [&b"first"[..], b"", b"third"] {
-        assert_eq!(stack.udp_send(two, Some(at), text.into()), Ok(text.len()));
+        assert_eq!(stack.udp_send(two, Some(at), text.into(), Marks::default()), Ok(text.len()));
     }
     let first = stack.udp_receive(one, true).unwrap().unwrap();
     assert_eq!(
@@ -215,9 +218,30 @@ fn datagrams_keep_their_boundaries_and_refusals_come_back() {
     assert_eq!(stack.udp_receive(one, false).err(), Some(Errno::EAGAIN));
     stack.connect(two, at, 0).unwrap();
     stack.close(one, 0);
-    assert_eq!(stack.udp_send(two, None, b"x"[..].into()), Ok(1));
+    assert_eq!(stack.udp_send(two, None, b"x"[..].into(), Marks::default()), Ok(1));
     assert_eq!(stack.udp_receive(two, false).err(), Some(Errno::ECONNREFUSED));
-    assert_eq!(stack.udp_send(two, Some(at), vec![0; 65508].into()), Err(Errno::EMSGSIZE));
+    assert_eq!(
+        stack.udp_send(two, Some(at), vec![0; 65508].into(), Marks::default()),
+        Err(Errno::EMSGSIZE)
+    );
+}
+
+#[test]
+fn an_urgent_byte_overtakes_and_marks_its_place() {
+    let mut stack = Stack::new(7);
+    let (client, server) = pair(&mut stack);
+    assert_eq!(stack.tcp_receive_urgent(server, false), Err(Errno::EINVAL));
+    stack.tcp_send(client, b"ab", 0).unwrap();
+    stack.tcp_send_urgent(client, b"c!"[..].into(), 0).unwrap();
+    stack.tcp_send(client, b"de", 0).unwrap();
+    assert!(stack.poll(server).contains(PollEvents::POLLPRI));
+    assert_eq!(stack.tcp_receive_urgent(server, true), Ok(Some(b'!')));
+    assert_eq!(stack.tcp_receive_urgent(server, false), Ok(Some(b'!')));
+    assert!(!stack.poll(server).contains(PollEvents::POLLPRI));
+    assert_eq!(receive(&mut stack, server, 9), Ok(b"abc".to_vec()));
+    assert!(stack.tcp_at_mark(server));
+    assert_eq!(receive(&mut stack, server, 9), Ok(b"de".to_vec()));
+    assert_eq!(stack.tcp_receive_urgent(server, false), Err(Errno::EINVAL));
 }
 
 #[test]

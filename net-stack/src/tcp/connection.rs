@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 
 use bytes::Bytes;
+use chitin_abi::{Errno, Result};
 
 use super::buffer::Buffer;
 use super::seq::Seq;
@@ -56,6 +57,16 @@ enum Fin {
     Acked,
 }
 
+/// An urgent byte on its way to the reader.
+#[derive(Clone, Copy, Debug)]
+struct Urgent {
+    at: Seq,
+    /// Once it has come.
+    byte: Option<u8>,
+    /// It has been read out of band.
+    taken: bool,
+}
+
 /// What is counted for `TCP_INFO`.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counts {
@@ -84,6 +95,10 @@ pub(crate) struct Connection {
     pub(crate) rcv_shift: u8,
     /// Right edge of the window that the peer knows of.
     rcv_edge: Seq,
+    /// Where the urgent data that we send ends, until it is sent.
+    snd_urgent: Option<Seq>,
+    /// The urgent byte that the peer has announced.
+    urgent: Option<Urgent>,
     fin: Fin,
 }
 
@@ -121,7 +136,71 @@ impl Connection {
             rcv_shift: opening.rcv_shift,
             // The handshake has told an unscaled window.
             rcv_edge: opening.rcv_nxt.add(opening.receive_limit.min(usize::from(u16::MAX)) as u32),
+            snd_urgent: None,
+            urgent: None,
             fin: Fin::None,
+        }
+    }
+
+    /// The last of `count` bytes that are about to be put into the send buffer is urgent.
+    pub(crate) fn mark_urgent(&mut self, count: usize) {
+        let end = self.send.len().saturating_add(count);
+        self.snd_urgent = Some(self.snd_una.add(end as u32));
+    }
+
+    /// Whether there is an urgent byte to be taken.
+    pub(crate) fn has_urgent(&self) -> bool {
+        self.urgent.is_some_and(|urgent| !urgent.taken)
+    }
+
+    pub(crate) fn take_urgent(&mut self, peek: bool) -> Result<Option<u8>> {
+        let over = self.peer_finished();
+        let urgent = self.urgent.as_mut().filter(|urgent| !urgent.taken).ok_or(Errno::EINVAL)?;
+        match urgent.byte {
+            Some(byte) => {
+                urgent.taken = !peek;
+                Ok(Some(byte))
+            }
+            None if over => Ok(None),
+            None => Err(Errno::EAGAIN),
+        }
+    }
+
+    /// How many bytes are to be read before the urgent one.
+    pub(crate) fn urgent_offset(&self) -> Option<usize> {
+        let next = self.rcv_nxt.add((self.receive.len() as u32).wrapping_neg());
+        let urgent = self.urgent?;
+        // A FIN that has been counted is no byte.
+        let next = if self.peer_finished() { next.add(u32::MAX) } else { next };
+        next.at_or_before(urgent.at).then(|| urgent.at.since(next) as usize)
+    }
+
+    /// How many bytes one read may take: it stops at the mark, and a read that begins there skips the urgent byte
+    /// unless that is `inline`.
+    pub(crate) fn before_mark(&mut self, inline: bool, peek: bool) -> usize {
+        match self.urgent_offset() {
+            Some(0) if !inline && !self.receive.is_empty() && !peek => {
+                self.receive.advance(1);
+                self.urgent = self.urgent.filter(|urgent| !urgent.taken);
+                usize::MAX
+            }
+            Some(offset) if offset > 0 => offset,
+            _ => usize::MAX,
+        }
+    }
+
+    fn note_urgent(&mut self, header: &Repr, payload: &[u8]) {
+        if let Some(pointer) = header.urgent.filter(|pointer| *pointer > 0) {
+            let at = header.seq.add(u32::from(pointer) - 1);
+            if self.urgent.is_none_or(|known| known.at.before(at)) {
+                self.urgent = Some(Urgent { at, byte: None, taken: false });
+            }
+        }
+        if let Some(urgent) = &mut self.urgent
+            && urgent.byte.is_none()
+            && header.seq.at_or_before(urgent.at)
+        {
+            urgent.byte = payload.get(urgent.at.since(header.seq) as usize).copied();
         }
     }
 
@@ -185,7 +264,10 @@ impl Connection {
             if payload.is_empty() || room == 0 {
                 break;
             }
-            let header = Repr { psh: true, ..self.header() };
+            let urgent = self.snd_urgent.filter(|end| self.snd_nxt.before(*end));
+            let urgent =
+                urgent.map(|end| u16::try_from(end.since(self.snd_nxt)).unwrap_or(u16::MAX));
+            let header = Repr { psh: true, urgent, ..self.header() };
             self.snd_nxt = self.snd_nxt.add(payload.len() as u32);
             out.push((header, payload));
         }
@@ -293,6 +375,7 @@ impl Connection {
             return false;
         }
         let advanced = !payload.is_empty() || header.fin;
+        self.note_urgent(header, &payload);
         self.rcv_nxt = self.rcv_nxt.add(payload.len() as u32);
         self.counts.bytes_in = self.counts.bytes_in.wrapping_add(payload.len() as u64);
         self.receive.push(payload);

@@ -49,6 +49,8 @@ pub struct TcpOptions {
     pub receive_buffer: Option<usize>,
     /// Closing resets the connection (`SO_LINGER` of zero).
     pub abort_on_close: bool,
+    /// Urgent bytes stay where they are among the others (`SO_OOBINLINE`).
+    pub urgent_inline: bool,
 }
 
 impl Default for TcpOptions {
@@ -62,6 +64,7 @@ impl Default for TcpOptions {
             send_buffer: None,
             receive_buffer: None,
             abort_on_close: false,
+            urgent_inline: false,
         }
     }
 }
@@ -247,6 +250,9 @@ impl TcpSocket {
         let finished = connection.peer_finished();
         if !connection.receive.is_empty() || finished {
             events |= PollEvents::POLLIN | PollEvents::POLLRDNORM;
+        }
+        if connection.has_urgent() {
+            events |= PollEvents::POLLPRI;
         }
         if finished {
             events |= PollEvents::POLLRDHUP;

@@ -31,6 +31,8 @@ pub struct Repr {
     pub protocol: u8,
     /// Hops left.
     pub hops: u8,
+    /// Type of service, or traffic class.
+    pub class: u8,
 }
 
 impl Repr {
@@ -66,7 +68,7 @@ impl Repr {
         let (f, d) = (from.octets(), dest.octets());
         let mut header = [
             0x45,
-            0,
+            self.class,
             length[0],
             length[1],
             0,
@@ -94,8 +96,9 @@ impl Repr {
     fn v6(&self, from: Ipv6Addr, dest: Ipv6Addr, payload: usize) -> [u8; V6_HEADER] {
         let length = u16::try_from(payload).unwrap_or(0).to_be_bytes();
         let mut header = [0; V6_HEADER];
-        [header[0], header[4], header[5], header[6], header[7]] =
-            [0x60, length[0], length[1], self.protocol, self.hops];
+        [header[0], header[1]] = [0x60 | self.class >> 4, self.class << 4];
+        [header[4], header[5], header[6], header[7]] =
+            [length[0], length[1], self.protocol, self.hops];
         header[8..24].copy_from_slice(&from.octets());
         header[24..40].copy_from_slice(&dest.octets());
         header
@@ -115,6 +118,7 @@ fn parse_v4(bytes: &[u8]) -> Option<(Repr, &[u8], usize)> {
         to: octets(16)?.into(),
         protocol: header[9],
         hops: header[8],
+        class: header[1],
     };
     Some((repr, rest, length.saturating_sub(V4_HEADER)))
 }
@@ -129,6 +133,7 @@ fn parse_v6(bytes: &[u8]) -> Option<(Repr, &[u8], usize)> {
         to: octets(24)?.into(),
         protocol: header[6],
         hops: header[7],
+        class: header[0] << 4 | header[1] >> 4,
     };
     Some((repr, rest, length))
 }
@@ -147,6 +152,7 @@ mod tests {
                 to: to.parse().unwrap(),
                 protocol: 6,
                 hops: 64,
+                class: 0xb9,
             };
             let mut bytes = Vec::new();
             repr.emit(7, &mut bytes);
@@ -158,8 +164,13 @@ mod tests {
 
     #[test]
     fn a_damaged_v4_header_is_refused() {
-        let repr =
-            Repr { from: [1, 2, 3, 4].into(), to: [5, 6, 7, 8].into(), protocol: 17, hops: 1 };
+        let repr = Repr {
+            from: [1, 2, 3, 4].into(),
+            to: [5, 6, 7, 8].into(),
+            protocol: 17,
+            hops: 1,
+            class: 0,
+        };
         let mut bytes = Vec::new();
         repr.emit(0, &mut bytes);
         bytes[8] ^= 1;

@@ -31,6 +31,8 @@ pub struct Repr {
     pub rst: bool,
     /// PSH.
     pub psh: bool,
+    /// How far behind `seq` urgent data ends.
+    pub urgent: Option<u16>,
     /// Window as in the header, not scaled.
     pub window: u16,
     /// Largest segment that the sender takes.
@@ -57,6 +59,7 @@ impl Repr {
             fin: flags & 1 != 0,
             rst: flags & 4 != 0,
             psh: flags & 8 != 0,
+            urgent: (flags & 0x20 != 0).then_some(u16_at(18)?),
             window: u16_at(14)?,
             mss: None,
             scale: None,
@@ -112,14 +115,16 @@ impl Repr {
             | bit(self.syn, 2)
             | bit(self.rst, 4)
             | bit(self.psh, 8)
-            | bit(self.ack.is_some(), 0x10);
+            | bit(self.ack.is_some(), 0x10)
+            | bit(self.urgent.is_some(), 0x20);
         to.extend(self.from.to_be_bytes());
         to.extend(self.to.to_be_bytes());
         to.extend(self.seq.0.to_be_bytes());
         to.extend(self.ack.unwrap_or_default().0.to_be_bytes());
         to.extend([words << 4, flags]);
         to.extend(self.window.to_be_bytes());
-        to.extend([0, 0, 0, 0]);
+        to.extend([0, 0]);
+        to.extend(self.urgent.unwrap_or(0).to_be_bytes());
         to.extend(options);
     }
 }
@@ -139,6 +144,7 @@ mod tests {
             ack: Some(Seq(u32::MAX)),
             syn: true,
             window: 77,
+            urgent: Some(9),
             mss: Some(65495),
             scale: Some(7),
             ..Repr::default()

@@ -17,17 +17,20 @@ use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use chitin_abi::net::{
-    AF_INET, AF_INET6, IPPROTO_ICMP, IPPROTO_TCP, IPPROTO_UDP, MSG_DONTWAIT, MSG_ERRQUEUE, MSG_OOB,
-    MSG_PEEK, MSG_TRUNC, SIOCINQ, SIOCOUTQ, SOCK_DGRAM, SOCK_RAW, SOCK_STREAM,
+    AF_INET, AF_INET6, IPPROTO_ICMP, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_UDPLITE, MSG_DONTWAIT,
+    MSG_ERRQUEUE, MSG_OOB, MSG_PEEK, MSG_TRUNC, SCM_TIMESTAMP, SIOCATMARK, SIOCINQ, SIOCOUTQ,
+    SOCK_DGRAM, SOCK_RAW, SOCK_STREAM, SOL_SOCKET,
 };
 use chitin_abi::poll::PollEvents;
 use chitin_abi::process::{CAP_NET_BIND_SERVICE, CAP_NET_RAW};
+use chitin_abi::time::Timeval;
 use chitin_abi::{Errno, GuestAddr, Result};
 use chitin_net_stack::{Proto, SocketId, Stack, TcpOptions, TcpState, UdpOptions};
 use chitin_vfs::file::IoctlContext;
 use chitin_vfs::io::{Sink, Source};
 use chitin_vfs::wait::WaitQueue;
 use parking_lot::Mutex;
+use zerocopy::IntoBytes;
 
 use super::{Caller, Common, Outgoing, Received, Shutdown, Socket, SocketInfo};
 use crate::namespace::NetNamespace;
@@ -75,6 +78,8 @@ impl InetStack {
 pub struct InetSocket {
     id: SocketId,
     proto: Proto,
+    /// Protocol number: UDP-Lite is UDP here.
+    protocol: u32,
     v6: bool,
     common: Common,
     queue: Arc<WaitQueue>,
@@ -98,7 +103,7 @@ impl InetSocket {
     ) -> Result<Arc<dyn Socket>> {
         let proto = match (kind, protocol) {
             (SOCK_STREAM, 0 | IPPROTO_TCP) => Proto::Tcp,
-            (SOCK_DGRAM, 0 | IPPROTO_UDP) => Proto::Udp,
+            (SOCK_DGRAM, 0 | IPPROTO_UDP | IPPROTO_UDPLITE) => Proto::Udp,
             (SOCK_DGRAM, IPPROTO_ICMP) => return Err(Errno::EACCES),
             (SOCK_STREAM | SOCK_DGRAM, _) => return Err(Errno::EPROTONOSUPPORT),
             (SOCK_RAW, 0) => return Err(Errno::EPROTONOSUPPORT),
@@ -113,12 +118,17 @@ impl InetSocket {
             Proto::Tcp => stack.tcp_open(TcpOptions { v6, user, ..TcpOptions::default() }),
             Proto::Udp => stack.udp_open(UdpOptions { v6, user, ..UdpOptions::default() }),
         });
-        Ok(Self::adopt(id, proto, v6, user, net))
+        let number = match (proto, protocol) {
+            (Proto::Tcp, _) => IPPROTO_TCP,
+            (Proto::Udp, 0) => IPPROTO_UDP,
+            (Proto::Udp, other) => other,
+        };
+        Ok(Self::adopt(id, (proto, number), v6, user, net))
     }
 
     fn adopt(
         id: SocketId,
-        proto: Proto,
+        (proto, protocol): (Proto, u32),
         v6: bool,
         user: u32,
         net: &Arc<NetNamespace>,
@@ -131,6 +141,7 @@ impl InetSocket {
         let socket = Arc::new(Self {
             id,
             proto,
+            protocol,
             v6,
             common,
             queue: Arc::default(),
@@ -158,7 +169,7 @@ impl InetSocket {
 
     fn send_tcp(&self, from: &mut dyn Source, flags: u32) -> Result<usize> {
         if flags & MSG_OOB != 0 {
-            return Err(Errno::EOPNOTSUPP);
+            return self.send_urgent(from);
         }
         let mut sent = 0;
         loop {
@@ -185,13 +196,51 @@ impl InetSocket {
 
     fn receive_tcp(&self, to: &mut dyn Sink, flags: u32) -> Result<Received> {
         if flags & MSG_OOB != 0 {
-            return Err(Errno::EINVAL);
+            return self.receive_urgent(to, flags);
         }
         let (most, peek) = (to.remaining(), flags & MSG_PEEK != 0);
         let discard = flags & MSG_TRUNC != 0;
         let mut take = |bytes: &[u8]| if discard { Ok(bytes.len()) } else { to.put(bytes) };
         let count = self.with(|stack, _| stack.tcp_receive(self.id, most, peek, 0, &mut take))?;
         Ok(Received { count, stop: count == 0, ..Received::default() })
+    }
+
+    /// Sends with an urgent last byte: all at once, as far as there is room.
+    fn send_urgent(&self, from: &mut dyn Source) -> Result<usize> {
+        let room = self.with(|stack, _| stack.tcp_send_room(self.id))?;
+        let mut data = vec![0; room.min(from.remaining()).min(CHUNK)];
+        let count = if data.is_empty() { 0 } else { from.take(&mut data)? };
+        data.truncate(count);
+        if count == 0 {
+            return Ok(0);
+        }
+        let last = from.remaining() == 0;
+        self.with(|stack, now| {
+            let data = Bytes::from(data);
+            if last {
+                stack.tcp_send_urgent(self.id, data, now)
+            } else {
+                stack.tcp_push(self.id, data, now)
+            }
+        })
+    }
+
+    fn receive_urgent(&self, to: &mut dyn Sink, flags: u32) -> Result<Received> {
+        if self.common.oob_inline.load(Ordering::Relaxed) {
+            return Err(Errno::EINVAL);
+        }
+        let byte =
+            self.with(|stack, _| stack.tcp_receive_urgent(self.id, flags & MSG_PEEK != 0))?;
+        let mut received = Received { stop: true, ..Received::default() };
+        if let Some(byte) = byte {
+            received.flags = MSG_OOB;
+            if to.remaining() == 0 {
+                received.flags |= MSG_TRUNC;
+            } else {
+                received.count = to.put(&[byte])?;
+            }
+        }
+        Ok(received)
     }
 
     fn send_udp(&self, from: &mut dyn Source, message: &Outgoing<'_>) -> Result<usize> {
@@ -207,7 +256,8 @@ impl InetSocket {
         if length > 0 && from.take(&mut data)? < length {
             return Err(Errno::EFAULT);
         }
-        self.with(|stack, _| stack.udp_send(self.id, to, Bytes::from(data)))
+        let marks = self.marks(&message.control)?;
+        self.with(|stack, _| stack.udp_send(self.id, to, Bytes::from(data), marks))
     }
 
     fn receive_udp(&self, to: &mut dyn Sink, flags: u32) -> Result<Received> {
@@ -234,7 +284,11 @@ impl InetSocket {
             flags: if stored < length { MSG_TRUNC } else { 0 },
             ..Received::default()
         };
-        self.attach_packet_info(&datagram, &mut received.control);
+        self.attach_header_info(&datagram, &mut received.control);
+        if self.common.timestamp.load(Ordering::Relaxed) {
+            let now = Timeval::from_nanos(self.net.inet.clock.realtime_nanos());
+            received.control.other.push(options::raw(SOL_SOCKET, SCM_TIMESTAMP, now.as_bytes()));
+        }
         Ok(received)
     }
 }
@@ -245,11 +299,15 @@ impl Socket for InetSocket {
     }
 
     fn info(&self) -> SocketInfo {
-        let (kind, protocol) = match self.proto {
-            Proto::Tcp => (SOCK_STREAM, IPPROTO_TCP),
-            Proto::Udp => (SOCK_DGRAM, IPPROTO_UDP),
+        let kind = match self.proto {
+            Proto::Tcp => SOCK_STREAM,
+            Proto::Udp => SOCK_DGRAM,
         };
-        SocketInfo { domain: if self.v6 { AF_INET6 } else { AF_INET }, kind, protocol }
+        SocketInfo {
+            domain: if self.v6 { AF_INET6 } else { AF_INET },
+            kind,
+            protocol: self.protocol,
+        }
     }
 
     fn common(&self) -> &Common {
@@ -301,7 +359,7 @@ impl Socket for InetSocket {
             return Err(Errno::EOPNOTSUPP);
         }
         let id = self.with(|stack, _| stack.accept(self.id))?;
-        let socket = Self::adopt(id, Proto::Tcp, self.v6, self.user, &self.net);
+        let socket = Self::adopt(id, (Proto::Tcp, IPPROTO_TCP), self.v6, self.user, &self.net);
         socket.common.inherit(&self.common);
         socket.values.lock().clone_from(&self.values.lock());
         Ok(socket)
@@ -377,6 +435,7 @@ impl Socket for InetSocket {
             (SIOCINQ | SIOCOUTQ, Proto::Tcp) if self.is_listening() => return Err(Errno::EINVAL),
             (SIOCINQ, Proto::Tcp) => self.with(|stack, _| stack.tcp_stats(self.id).unread),
             (SIOCOUTQ, Proto::Tcp) => self.with(|stack, _| stack.tcp_stats(self.id).unsent),
+            (SIOCATMARK, Proto::Tcp) => u32::from(self.with(|stack, _| stack.tcp_at_mark(self.id))),
             (SIOCINQ, Proto::Udp) => self.with(|stack, _| stack.udp_next_len(self.id)) as u32,
             (SIOCOUTQ, Proto::Udp) => 0,
             _ => return Err(Errno::ENOTTY),

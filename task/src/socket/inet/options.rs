@@ -6,13 +6,14 @@ use core::net::IpAddr;
 use core::sync::atomic::Ordering;
 
 use chitin_abi::net::{
-    IP_MULTICAST_LOOP, IP_MULTICAST_TTL, IP_PKTINFO, IP_TTL, IPV6_PKTINFO, IPV6_RECVPKTINFO,
+    IP_MULTICAST_LOOP, IP_MULTICAST_TTL, IP_PKTINFO, IP_RECVTOS, IP_RECVTTL, IP_TOS, IP_TTL,
+    IPV6_HOPLIMIT, IPV6_PKTINFO, IPV6_RECVHOPLIMIT, IPV6_RECVPKTINFO, IPV6_RECVTCLASS, IPV6_TCLASS,
     IPV6_UNICAST_HOPS, IPV6_V6ONLY, In6Pktinfo, InPktinfo, SOL_IP, SOL_IPV6, SOL_TCP, SOL_UDP,
-    TCP_CONGESTION, TCP_INFO, TCP_KEEPCNT, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_MAXSEG, TCP_NODELAY,
-    TCP_SYNCNT, TCP_ULP, TCP_USER_TIMEOUT, TcpInfo,
+    SOL_UDPLITE, TCP_CONGESTION, TCP_INFO, TCP_KEEPCNT, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_MAXSEG,
+    TCP_NODELAY, TCP_SYNCNT, TCP_ULP, TCP_USER_TIMEOUT, TcpInfo,
 };
 use chitin_abi::{Errno, Result};
-use chitin_net_stack::{Datagram, Proto};
+use chitin_net_stack::{Datagram, Marks, Proto};
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::InetSocket;
@@ -38,6 +39,7 @@ impl InetSocket {
                 (options.reuse_address, options.reuse_port) = (reuse_address, reuse_port);
                 options.v6_only = v6_only;
                 options.abort_on_close = linger.onoff != 0 && linger.linger == 0;
+                options.urgent_inline = common.oob_inline.load(Ordering::Relaxed);
             }),
             Proto::Udp => stack.udp_configure(self.id, |options| {
                 (options.reuse_address, options.reuse_port) = (reuse_address, reuse_port);
@@ -92,7 +94,7 @@ impl InetSocket {
     fn check_level(&self, level: u32) -> Result<()> {
         match (level, self.proto, self.v6) {
             (SOL_TCP, Proto::Tcp, _)
-            | (SOL_UDP, Proto::Udp, _)
+            | (SOL_UDP | SOL_UDPLITE, Proto::Udp, _)
             | (SOL_IPV6, _, true)
             | (SOL_IP, ..) => Ok(()),
             (SOL_IPV6, _, false) => Err(Errno::ENOPROTOOPT),
@@ -130,25 +132,86 @@ impl InetSocket {
         }
     }
 
-    /// Says where a datagram has come in, if that is asked for.
-    pub(super) fn attach_packet_info(&self, datagram: &Datagram, control: &mut Control) {
+    /// Says what is asked for of a datagram's header.
+    pub(super) fn attach_header_info(&self, datagram: &Datagram, control: &mut Control) {
         let asked = |level, name| self.value(level, name).is_some_and(|value| value != 0);
+        let mut attach = |level, kind, data: &[u8]| control.other.push(raw(level, kind, data));
+        let (hops, class) = (i32::from(datagram.hops), i32::from(datagram.class));
         match datagram.to {
-            IpAddr::V4(to) if asked(SOL_IP, IP_PKTINFO) => {
+            IpAddr::V4(to) => {
                 let octets = to.octets();
                 let info = InPktinfo { ifindex: LOOPBACK, spec_dst: octets, addr: octets };
-                control.other.push(raw(SOL_IP, IP_PKTINFO, info.as_bytes()));
+                if asked(SOL_IP, IP_PKTINFO) {
+                    attach(SOL_IP, IP_PKTINFO, info.as_bytes());
+                }
+                if asked(SOL_IP, IP_RECVTTL) {
+                    attach(SOL_IP, IP_TTL, &hops.to_ne_bytes());
+                }
+                if asked(SOL_IP, IP_RECVTOS) {
+                    attach(SOL_IP, IP_TOS, &[datagram.class]);
+                }
             }
-            IpAddr::V6(to) if asked(SOL_IPV6, IPV6_RECVPKTINFO) => {
+            IpAddr::V6(to) => {
                 let info = In6Pktinfo { addr: to.octets(), ifindex: LOOPBACK as u32 };
-                control.other.push(raw(SOL_IPV6, IPV6_PKTINFO, info.as_bytes()));
+                if asked(SOL_IPV6, IPV6_RECVPKTINFO) {
+                    attach(SOL_IPV6, IPV6_PKTINFO, info.as_bytes());
+                }
+                if asked(SOL_IPV6, IPV6_RECVHOPLIMIT) {
+                    attach(SOL_IPV6, IPV6_HOPLIMIT, &hops.to_ne_bytes());
+                }
+                if asked(SOL_IPV6, IPV6_RECVTCLASS) {
+                    attach(SOL_IPV6, IPV6_TCLASS, &class.to_ne_bytes());
+                }
             }
-            _ => {}
         }
+    }
+
+    /// What a datagram's header is to say, by options and control messages.
+    ///
+    /// # Errors
+    /// EINVAL for control messages out of range.
+    pub(super) fn marks(&self, control: &Control) -> Result<Marks> {
+        let option = |level, name| self.value(level, name).filter(|value| *value >= 0);
+        let (hops, class) = if self.v6 {
+            (option(SOL_IPV6, IPV6_UNICAST_HOPS), option(SOL_IPV6, IPV6_TCLASS))
+        } else {
+            (option(SOL_IP, IP_TTL), option(SOL_IP, IP_TOS))
+        };
+        let mut marks = Marks::default();
+        marks.hops = hops.map_or(marks.hops, |hops| hops as u8);
+        marks.class = class.map_or(marks.class, |class| class as u8);
+        for message in &control.other {
+            let number = i32::read_from_prefix(&message.data).map(|(number, _)| number);
+            let number = number.or_else(|_| {
+                message.data.first().map(|byte| i32::from(*byte)).ok_or(Errno::EINVAL)
+            });
+            match (message.level, message.kind) {
+                (SOL_IPV6, IPV6_HOPLIMIT) | (SOL_IP, IP_TTL) => {
+                    let number = number?;
+                    marks.hops = match u8::try_from(number) {
+                        Ok(hops) => hops,
+                        Err(_) if number == -1 => marks.hops,
+                        Err(_) => return Err(Errno::EINVAL),
+                    };
+                }
+                (SOL_IPV6, IPV6_TCLASS) | (SOL_IP, IP_TOS) => {
+                    let number = number?;
+                    marks.class = match u8::try_from(number) {
+                        Ok(class) => class,
+                        Err(_) if number == -1 => marks.class,
+                        Err(_) => return Err(Errno::EINVAL),
+                    };
+                }
+                (SOL_IPV6, IPV6_PKTINFO) | (SOL_IP, IP_PKTINFO) => {}
+                (SOL_IP | SOL_IPV6, _) => return Err(Errno::EINVAL),
+                _ => {}
+            }
+        }
+        Ok(marks)
     }
 }
 
-fn raw(level: u32, kind: u32, data: &[u8]) -> RawControl {
+pub(super) fn raw(level: u32, kind: u32, data: &[u8]) -> RawControl {
     RawControl { level, kind, data: data.into() }
 }
 
