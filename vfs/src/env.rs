@@ -56,8 +56,8 @@ pub struct Sysctls {
     pub protected_fifos: AtomicU32,
     /// `protected_regular`: 0, 1 or 2.
     pub protected_regular: AtomicU32,
-    /// `mount-max`: mounts of one namespace.
-    pub mount_max: AtomicU32,
+    /// `mount-max`: mounts of one namespace; [`crate::namespace::MountSystem::obey`] shares it.
+    pub mount_max: Arc<AtomicU32>,
     /// `inotify/max_queued_events`.
     pub inotify_max_queued_events: AtomicU32,
     /// `inotify/max_user_instances`.
@@ -73,7 +73,7 @@ impl Default for Sysctls {
             protected_hardlinks: AtomicBool::new(false),
             protected_fifos: AtomicU32::new(0),
             protected_regular: AtomicU32::new(0),
-            mount_max: AtomicU32::new(100_000),
+            mount_max: Arc::new(AtomicU32::new(100_000)),
             inotify_max_queued_events: AtomicU32::new(16_384),
             inotify_max_user_instances: AtomicU32::new(128),
             inotify_max_user_watches: AtomicU32::new(65_536),

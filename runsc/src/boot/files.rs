@@ -46,6 +46,7 @@ pub(crate) fn build(
     };
     let root = root_mount(plan, root, env)?;
     let namespace = MountNamespace::new(root);
+    namespace.system().obey(&env.shared.sysctls);
     let builder =
         Builder { namespace, env, cred: Cred::root(), files: files.map(single_files).transpose()? };
     let mut sealed = Vec::new();

@@ -88,7 +88,7 @@ impl MountNamespace {
             {
                 return Err(Errno::EBUSY);
             }
-            self.system.check_room(topology, self.id, 1)?;
+            topology.check_room(self.id, 1)?;
             let id = topology.add(root.mount());
             self.attach_or_remove(topology, id, &target, crossings, released)
         })?;
@@ -120,7 +120,7 @@ impl MountNamespace {
             let target = self.target(topology, crossings, at, from.dentry().is_dir())?;
             let id = self.copy_for_bind(topology, from, recursive, crossings, released)?;
             let size = topology.subtree(id).len();
-            if let Err(error) = self.system.check_room(topology, self.id, size) {
+            if let Err(error) = topology.check_room(self.id, size) {
                 topology.remove_tree(id, crossings, released);
                 return Err(error);
             }
@@ -222,10 +222,21 @@ impl MountNamespace {
                 return Err(Errno::ELOOP);
             }
             if !attached {
-                self.system.check_room(topology, self.id, topology.subtree(id).len())?;
+                topology.check_room(self.id, topology.subtree(id).len())?;
             }
+            let old = topology.node(id)?.parent.zip(from.mount().mount_point());
             topology.unlink(id, crossings, released);
-            topology.attach_propagated(id, target.id, target.path.dentry(), crossings, released)
+            let moved = topology.attach_propagated(
+                id,
+                target.id,
+                target.path.dentry(),
+                crossings,
+                released,
+            );
+            if let (Err(_), Some((parent, place))) = (&moved, old) {
+                topology.attach(id, parent, place.dentry(), crossings, released)?;
+            }
+            moved
         })
     }
 

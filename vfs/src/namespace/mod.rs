@@ -25,8 +25,8 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Weak};
 
+use chitin_abi::Result;
 use chitin_abi::poll::PollEvents;
-use chitin_abi::{Errno, Result};
 use hashbrown::HashMap;
 use parking_lot::{Mutex, RwLock};
 
@@ -34,6 +34,7 @@ pub use self::detached::DetachedFile;
 pub use self::show::{mount_line, mountinfo_line, mountstats_line};
 use self::topology::{CopyKind, CopyScope, MountId, NamespaceId, Released, Topology};
 use crate::dentry::Dentry;
+use crate::env::Sysctls;
 use crate::mount::{Mount, NewMount};
 use crate::path::Path;
 use crate::wait::WaitQueue;
@@ -63,7 +64,7 @@ pub struct MountSystem {
     topology: Mutex<Topology>,
     crossings: RwLock<Crossings>,
     namespaces: Mutex<HashMap<NamespaceId, Weak<MountNamespace>>>,
-    max: AtomicU32,
+    max: RwLock<Arc<AtomicU32>>,
 }
 
 impl Default for MountSystem {
@@ -73,7 +74,7 @@ impl Default for MountSystem {
             topology: Mutex::default(),
             crossings: RwLock::default(),
             namespaces: Mutex::default(),
-            max: AtomicU32::new(DEFAULT_MOUNT_MAX),
+            max: RwLock::new(Arc::new(AtomicU32::new(DEFAULT_MOUNT_MAX))),
         }
     }
 }
@@ -106,9 +107,10 @@ impl MountSystem {
         self.crossings.read().get(&key).cloned()
     }
 
-    /// Changes how many mounts a namespace may have (`fs.mount-max`).
-    pub fn set_max(&self, max: u32) {
-        self.max.store(max, Ordering::Relaxed);
+    /// Makes these switches bound the mounts of each namespace (`fs.mount-max`).
+    pub fn obey(&self, sysctls: &Sysctls) {
+        let old = core::mem::replace(&mut *self.max.write(), Arc::clone(&sysctls.mount_max));
+        drop(old);
     }
 
     /// A mount that is attached nowhere (`fsmount(2)`): its root path.
@@ -127,6 +129,7 @@ impl MountSystem {
         let result = {
             let mut topology = self.topology.lock();
             let mut crossings = self.crossings.write();
+            topology.max = self.max.read().load(Ordering::Relaxed) as usize;
             change(&mut topology, &mut crossings, &mut released)
         };
         self.finish(released);
@@ -150,16 +153,6 @@ impl MountSystem {
         }
         drop(released.paths);
         drop(released.mounts);
-    }
-
-    /// Fails where a namespace would get too many mounts.
-    fn check_room(&self, topology: &Topology, namespace: NamespaceId, more: usize) -> Result<()> {
-        let count = topology.counts.get(&namespace).copied().unwrap_or(0);
-        if count + more > self.max.load(Ordering::Relaxed) as usize {
-            Err(Errno::ENOSPC)
-        } else {
-            Ok(())
-        }
     }
 
     /// Takes away whatever is mounted on a dentry that has been removed, in all namespaces.

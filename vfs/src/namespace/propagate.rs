@@ -27,41 +27,50 @@ impl Topology {
                     self.join_group(id, fresh);
                 }
             }
-            self.spread(group, id, parent, dentry, crossings, released)?;
+            let mut copies = Vec::new();
+            let spread = self.spread((group, id, parent), dentry, crossings, released, &mut copies);
+            if let Err(error) = spread {
+                for copy in copies {
+                    self.remove_tree(copy, crossings, released);
+                }
+                return Err(error);
+            }
         }
         self.attach(id, parent, dentry, crossings, released)
     }
 
-    /// Copies `tree` to the peers of `group` but for `done`, and to their slaves.
+    /// Copies a tree to the peers of a group but for one that is done otherwise, and to their slaves: `start` is
+    /// group, tree and that one. What was made is added to `copies`.
     fn spread(
         &mut self,
-        group: GroupId,
-        tree: MountId,
-        done: MountId,
+        start: (GroupId, MountId, MountId),
         dentry: &Arc<Dentry>,
         crossings: &mut Crossings,
         released: &mut Released,
+        copies: &mut Vec<MountId>,
     ) -> Result<()> {
         // A list of work instead of a recursion: chains of slaves are as long as guests make them.
-        let mut work = vec![(group, tree, done)];
+        let mut work = vec![start];
         while let Some((group, tree, done)) = work.pop() {
             let Some(members) = self.groups.get(&group) else { continue };
             let (peers, slaves) = (members.peers.clone(), members.slaves.clone());
             for peer in peers.into_iter().filter(|peer| *peer != done) {
-                self.copy_to(tree, peer, CopyKind::Same, dentry, crossings, released)?;
+                let copy = self.copy_to(tree, peer, CopyKind::Same, dentry, crossings, released)?;
+                copies.extend(copy);
             }
             let mut seen = Vec::new();
             for slave in slaves {
                 let own = self.node(slave)?.shared;
                 if own == 0 {
                     let kind = CopyKind::Slave { shared: false };
-                    self.copy_to(tree, slave, kind, dentry, crossings, released)?;
+                    copies.extend(self.copy_to(tree, slave, kind, dentry, crossings, released)?);
                 } else if !seen.contains(&own) {
                     let kind = CopyKind::Slave { shared: true };
                     if let Some(copy) =
                         self.copy_to(tree, slave, kind, dentry, crossings, released)?
                     {
                         seen.push(own);
+                        copies.push(copy);
                         work.push((own, copy, slave));
                     }
                 }
@@ -82,6 +91,7 @@ impl Topology {
         if !dentry.is_below(self.node(target)?.mount.root()) {
             return Ok(None);
         }
+        self.check_room(self.node(target)?.namespace, self.subtree(tree).len())?;
         let root = Arc::clone(self.node(tree)?.mount.root());
         let scope = CopyScope { recursive: true, unbindable: true, kind };
         let copy = self.copy_tree(tree, &root, scope, crossings, released, &mut HashMap::new())?;

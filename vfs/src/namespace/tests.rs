@@ -256,3 +256,33 @@ fn everything_goes_with_the_namespace() {
     drop(world);
     assert!(super_block.upgrade().is_none());
 }
+
+#[test]
+fn mounts_are_bounded() {
+    let world = World::new();
+    world.mkdir("/m");
+    world.namespace.system().obey(&world.env.shared.sysctls);
+    world.env.shared.sysctls.mount_max.store(4, std::sync::atomic::Ordering::Relaxed);
+    let mount = || world.namespace.mount(&world.path("/m"), tmpfs()).map(|_| ());
+    assert_eq!((mount(), mount()), (Ok(()), Ok(())));
+    assert_eq!(mount(), Err(Errno::ENOSPC));
+    assert_eq!(
+        world.namespace.bind(&world.path("/"), &world.path("/m"), true).err(),
+        Some(Errno::ENOSPC)
+    );
+    assert_eq!(points(&world).len(), 3);
+}
+
+#[test]
+fn propagation_does_not_multiply_without_bound() {
+    let world = World::new();
+    world.mkdir("/m");
+    let ns = &world.namespace;
+    ns.system().obey(&world.env.shared.sysctls);
+    world.env.shared.sysctls.mount_max.store(200, std::sync::atomic::Ordering::Relaxed);
+    ns.set_propagation(&ns.root(), Propagation::Shared, true).unwrap();
+    // Each recursive bind of the root into itself doubles the mounts.
+    let failed = (0..20).find_map(|_| ns.bind(&world.path("/"), &world.path("/m"), true).err());
+    assert_eq!(failed, Some(Errno::ENOSPC));
+    assert!(points(&world).len() <= 200);
+}

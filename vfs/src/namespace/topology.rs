@@ -81,6 +81,8 @@ pub(super) struct Topology {
     pub(super) nodes: HashMap<MountId, Node>,
     pub(super) groups: HashMap<GroupId, Group>,
     next_group: GroupId,
+    /// Most mounts of a namespace.
+    pub(super) max: usize,
     /// Mounts per namespace.
     pub(super) counts: HashMap<NamespaceId, usize>,
 }
@@ -110,6 +112,12 @@ impl Topology {
             expiring: false,
         });
         id
+    }
+
+    /// Fails where a namespace would get too many mounts.
+    pub(super) fn check_room(&self, namespace: NamespaceId, more: usize) -> Result<()> {
+        let count = self.counts.get(&namespace).copied().unwrap_or(0);
+        if count + more > self.max { Err(Errno::ENOSPC) } else { Ok(()) }
     }
 
     /// The mount and everything on it, parents first.
