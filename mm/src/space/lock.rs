@@ -31,17 +31,15 @@ impl Space {
             return Err(Errno::EINVAL);
         }
         self.can_lock()?;
-        let (start, end) = whole_pages(addr, len).unwrap_or((u64::MAX, 0));
-        let locked = self
-            .tree
-            .mapped_bytes(start, end.max(start), |vma| vma.flags.contains(VmaFlags::LOCKED));
-        let new_len = page_ceil(len.saturating_add(addr % PAGE_SIZE)).unwrap_or(u64::MAX);
-        if !self.may_lock_more(new_len.saturating_sub(locked)) {
+        let (start, len) = whole_pages(addr, len);
+        let end = start.checked_add(len);
+        let last = end.unwrap_or(u64::MAX);
+        let locked =
+            self.tree.mapped_bytes(start, last, |vma| vma.flags.contains(VmaFlags::LOCKED));
+        if !self.may_lock_more(len.saturating_sub(locked)) {
             return Err(Errno::ENOMEM);
         }
-        if end < start {
-            return Err(Errno::EINVAL);
-        }
+        let end = end.ok_or(Errno::EINVAL)?;
         let on_fault = flags & mm::MLOCK_ONFAULT != 0;
         let set = if on_fault { LOCK_FLAGS } else { VmaFlags::LOCKED };
         let inaccessible = self
@@ -66,8 +64,9 @@ impl Space {
     /// `munlock(2)`.
     pub fn unlock(&mut self, addr: u64, len: u64) -> Planned<()> {
         let mut plan = Plan::default();
-        let result = match whole_pages(addr, len) {
-            Some((start, end)) => self.set_lock(start, end, VmaFlags::empty(), &mut plan),
+        let (start, len) = whole_pages(addr, len);
+        let result = match start.checked_add(len) {
+            Some(end) => self.set_lock(start, end, VmaFlags::empty(), &mut plan),
             None => Err(Errno::EINVAL),
         };
         (result, plan)
@@ -162,9 +161,9 @@ pub(super) fn populate(start: u64, end: u64, prot: ProtFlags, plan: &mut Plan) {
     plan.optional.push(HostOp::Advise { addr: start, len, advice: advice.cast_signed() });
 }
 
-/// The pages that a range of bytes touches.
-fn whole_pages(addr: u64, len: u64) -> Option<(u64, u64)> {
+/// The pages that a range of bytes touches: address and length, which wraps as it does on Linux.
+fn whole_pages(addr: u64, len: u64) -> (u64, u64) {
     let start = page_floor(addr);
-    let len = page_ceil(len.checked_add(addr.wrapping_sub(start))?)?;
-    Some((start, start.checked_add(len)?))
+    let len = len.wrapping_add(addr.wrapping_sub(start));
+    (start, page_ceil(len).unwrap_or(0))
 }

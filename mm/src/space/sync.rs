@@ -25,7 +25,8 @@ impl Space {
         {
             return Err(Errno::EINVAL);
         }
-        let len = page_ceil(len).ok_or(Errno::ENOMEM)?;
+        // As on Linux, a length that rounds up beyond the end wraps to nothing.
+        let len = page_ceil(len).unwrap_or(0);
         let end = addr.checked_add(len).ok_or(Errno::ENOMEM)?;
         let mut at = addr;
         let mut result = Ok(());
