@@ -5,7 +5,7 @@
 
 use chitin_abi::addr::{page_ceil, page_floor};
 use chitin_abi::mm::{self, ProtFlags};
-use chitin_abi::{Errno, PAGE_SIZE, Result};
+use chitin_abi::{Errno, Result};
 
 use super::plan::{Plan, Planned};
 use super::vma::VmaFlags;
