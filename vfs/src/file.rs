@@ -322,6 +322,17 @@ pub struct OpenFile {
     pub cred: Cred,
     /// `F_SETOWN` and `F_SETSIG`.
     pub owner: Mutex<FileOwner>,
+    /// What sends those signals.
+    pub watches: Mutex<Option<Box<SignalWatches>>>,
+}
+
+/// What makes signals of an open file's events; each is dropped to stop it.
+#[derive(Default)]
+pub struct SignalWatches {
+    /// `O_ASYNC`.
+    pub ready: Option<Box<dyn Any + Send + Sync>>,
+    /// `F_NOTIFY`.
+    pub directory: Option<Box<dyn Any + Send + Sync>>,
 }
 
 /// Whom `SIGIO` goes to.
@@ -360,6 +371,7 @@ impl OpenFile {
             position: Mutex::new(0),
             cred,
             owner: Mutex::new(FileOwner::default()),
+            watches: Mutex::new(None),
         })
     }
 

@@ -19,6 +19,7 @@ use chitin_vfs::pipe::PipeEnd;
 
 use super::args::Fd;
 use super::locks::{self, Kind};
+use super::sigio;
 use crate::context::Ctx;
 use crate::error::SysResult;
 
@@ -58,13 +59,13 @@ pub async fn fcntl(cx: &mut Ctx<'_>, fd: Fd, op: u32, arg: u64) -> SysResult {
         F_OFD_SETLK | F_OFD_SETLKW => {
             locks::set(cx, &file, addr, Kind::Description, op == F_OFD_SETLKW).await
         }
-        _ => simple(cx, &file, op, arg),
+        _ => simple(cx, fd, &file, op, arg),
     }
 }
 
-fn simple(cx: &Ctx<'_>, file: &Arc<OpenFile>, op: u32, arg: u64) -> SysResult {
+fn simple(cx: &Ctx<'_>, fd: Fd, file: &Arc<OpenFile>, op: u32, arg: u64) -> SysResult {
     match op {
-        F_SETFL => set_status_flags(cx, file, OpenFlags::from_bits_retain(arg as u32))?,
+        F_SETFL => set_status_flags(cx, fd, file, OpenFlags::from_bits_retain(arg as u32))?,
         F_GETOWN => return Ok(get_owner(cx, file)),
         F_SETOWN => set_owner(cx, file, arg as i32)?,
         F_GETOWN_EX => get_owner_ex(cx, file, GuestAddr(arg))?,
@@ -86,9 +87,7 @@ fn simple(cx: &Ctx<'_>, file: &Arc<OpenFile>, op: u32, arg: u64) -> SysResult {
                 if arg == u64::from(F_UNLCK) { Errno::EAGAIN } else { Errno::EINVAL }.into()
             );
         }
-        F_NOTIFY => {
-            return Err(if file.attr()?.is_dir() { Errno::EINVAL } else { Errno::ENOTDIR }.into());
-        }
+        F_NOTIFY => sigio::notify(cx, file, fd.0, arg as u32)?,
         F_GET_RW_HINT | F_GET_FILE_RW_HINT => cx.write(GuestAddr(arg), &0_u64)?,
         F_SET_RW_HINT | F_SET_FILE_RW_HINT => {
             let hint: u64 = cx.read(GuestAddr(arg))?;
@@ -112,7 +111,7 @@ fn duplicate(cx: &Ctx<'_>, file: Arc<OpenFile>, min: u64, close_on_exec: bool) -
     Ok(u64::from(fd.unsigned_abs()))
 }
 
-fn set_status_flags(cx: &Ctx<'_>, file: &OpenFile, wanted: OpenFlags) -> Result<()> {
+fn set_status_flags(cx: &Ctx<'_>, fd: Fd, file: &Arc<OpenFile>, wanted: OpenFlags) -> Result<()> {
     let old = file.flags();
     if wanted.contains(OpenFlags::O_NOATIME) && !old.contains(OpenFlags::O_NOATIME) {
         let cred = cx.task.cred().fs_cred();
@@ -120,7 +119,12 @@ fn set_status_flags(cx: &Ctx<'_>, file: &OpenFile, wanted: OpenFlags) -> Result<
             return Err(Errno::EPERM);
         }
     }
-    file.set_flags((old - CHANGEABLE) | (wanted & CHANGEABLE));
+    let mut new = (old - CHANGEABLE) | (wanted & CHANGEABLE);
+    if (old ^ new).contains(OpenFlags::O_ASYNC) {
+        let possible = sigio::set_async(cx, file, fd.0, new.contains(OpenFlags::O_ASYNC));
+        new.set(OpenFlags::O_ASYNC, possible && new.contains(OpenFlags::O_ASYNC));
+    }
+    file.set_flags(new);
     Ok(())
 }
 

@@ -82,7 +82,7 @@ pub fn ioctl(cx: &mut Ctx<'_>, fd: Fd, request: Flags, argp: GuestAddr) -> SysRe
         FIOCLEX => cx.task.files().set_close_on_exec_flag(fd.0, true)?,
         FIONCLEX => cx.task.files().set_close_on_exec_flag(fd.0, false)?,
         FIONBIO => set_flag(cx, &file, OpenFlags::O_NONBLOCK, argp)?,
-        FIOASYNC => set_flag(cx, &file, OpenFlags::O_ASYNC, argp)?,
+        FIOASYNC => set_async(cx, fd, &file, argp)?,
         FIOQSIZE => return quantity(cx, &file, argp),
         FIGETBSZ => cx.write(argp, &file.attr()?.blksize)?,
         FIBMAP => {
@@ -125,6 +125,21 @@ fn set_flag(cx: &Ctx<'_>, file: &OpenFile, flag: OpenFlags, argp: GuestAddr) -> 
     let on: i32 = cx.read(argp)?;
     let mut flags = file.flags();
     flags.set(flag, on != 0);
+    file.set_flags(flags);
+    Ok(())
+}
+
+/// Starts or stops `SIGIO` by the `int` at `argp`.
+fn set_async(cx: &Ctx<'_>, fd: Fd, file: &Arc<OpenFile>, argp: GuestAddr) -> Result<()> {
+    let on = cx.read::<i32>(argp)? != 0;
+    let mut flags = file.flags();
+    if flags.contains(OpenFlags::O_ASYNC) == on {
+        return Ok(());
+    }
+    if !super::sigio::set_async(cx, file, fd.0, on) {
+        return Err(Errno::ENOTTY);
+    }
+    flags.set(OpenFlags::O_ASYNC, on);
     file.set_flags(flags);
     Ok(())
 }

@@ -32,6 +32,7 @@ pub mod process;
 pub mod scatter;
 pub mod sched;
 pub mod seccomp;
+pub mod sigio;
 pub mod signal;
 pub mod socket;
 pub mod splice;

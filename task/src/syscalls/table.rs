@@ -229,7 +229,7 @@ syscalls! {
     69 msgsnd(msqid: i32, msgp: GuestAddr, msgsz: usize, msgflg: Flags) => boxed ipc::msgsnd, Full;
     70 msgrcv(msqid: i32, msgp: GuestAddr, msgsz: usize, msgtyp: i64, msgflg: Flags) => boxed ipc::msgrcv, Full;
     71 msgctl(msqid: i32, op: i32, buf: GuestAddr) => sync ipc::msgctl, Full;
-    72 fcntl(fd: Fd, op: u32, arg: u64) => async fcntl::fcntl, Partial("no leases, no F_NOTIFY, hints are not kept");
+    72 fcntl(fd: Fd, op: u32, arg: u64) => async fcntl::fcntl, Partial("no leases, hints are not kept");
     73 flock(fd: Fd, op: u32) => async locks::flock, Full;
     74 fsync(fd: Fd) => async sync::fsync, Full;
     75 fdatasync(fd: Fd) => async sync::fdatasync, Full;
