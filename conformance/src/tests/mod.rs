@@ -8,13 +8,16 @@ mod epoll;
 mod eventfd;
 mod exec;
 mod fcntl;
+mod futex;
 mod inotify;
 mod io;
 mod mmap;
+mod mqueue;
 mod open;
 mod pipe;
 mod select;
 mod signal;
+mod sysvipc;
 mod timer;
 mod tree;
 mod unix;
@@ -28,13 +31,16 @@ pub const FAMILIES: &[Family] = &[
     eventfd::FAMILY,
     exec::FAMILY,
     fcntl::FAMILY,
+    futex::FAMILY,
     inotify::FAMILY,
     io::FAMILY,
     mmap::FAMILY,
+    mqueue::FAMILY,
     open::FAMILY,
     pipe::FAMILY,
     select::FAMILY,
     signal::FAMILY,
+    sysvipc::FAMILY,
     timer::FAMILY,
     tree::FAMILY,
     unix::FAMILY,
