@@ -8,7 +8,7 @@ use chitin_abi::tty::{
 };
 
 use super::line::{LINE_MAX, Mark};
-use super::output::is_control;
+use super::output::{is_control, lower};
 use super::state::{Effects, READABLE, State, WRITABLE};
 
 /// How much an erase character takes away.
@@ -37,6 +37,7 @@ impl State {
             self.incoming.pop_front();
             self.receive_byte(byte, effects);
         }
+        self.push_echo(effects);
         if self.outgoing.len() != outgoing {
             effects.master |= READABLE;
         }
@@ -99,11 +100,7 @@ impl State {
 
     fn fold(&self, byte: u8) -> u8 {
         let byte = if self.settings.input(ISTRIP) { byte & 0x7f } else { byte };
-        if self.settings.input(IUCLC) && self.settings.local(IEXTEN) {
-            byte.to_ascii_lowercase()
-        } else {
-            byte
-        }
+        if self.settings.input(IUCLC) && self.settings.local(IEXTEN) { lower(byte) } else { byte }
     }
 
     /// Any byte restarts stopped output with `IXANY`.

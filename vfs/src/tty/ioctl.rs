@@ -219,13 +219,13 @@ pub(super) fn slave(
         }
         TIOCGDEV => write(context, arg, &device_number(pty.slave_rdev())),
         TIOCSTI => simulate_input(pty, arg, context),
+        TIOCGPTPEER => Err(Errno::EIO),
         _ => Err(Errno::ENOTTY),
     }
 }
 
 fn open_peer(pty: &Arc<Pty>, flags: u64, context: &dyn IoctlContext) -> Result<u64> {
-    let flags = u32::try_from(flags).map_err(|_| Errno::EINVAL)?;
-    let flags = OpenFlags::from_bits_retain(flags);
+    let flags = OpenFlags::from_bits_retain(flags as u32);
     let file = SlaveFile::open_peer(pty, flags, context.cred())?;
     let kept = OpenFlags::O_ACCMODE | OpenFlags::O_NONBLOCK;
     let open = OpenFile::new(file as Arc<dyn File>, None, flags & kept, context.cred().clone());
@@ -302,14 +302,15 @@ pub(super) fn master(
         TIOCSIG => signal_from_master(pty, arg.0),
         TIOCGPGRP | TIOCGSID => group_and_session(pty, command, arg, true, context),
         TIOCSPGRP => pty.set_foreground_group(read(context, arg)?, context).map(|()| 0),
+        TIOCSCTTY => pty.acquire(arg.0 == 1, true, context).map(|()| 0),
         // A master is nobody's controlling terminal.
-        TIOCSCTTY => Err(Errno::EINVAL),
         TIOCNOTTY => Err(Errno::ENOTTY),
         TIOCINQ => {
             let count = pty.state.lock().outgoing.len();
             write(context, arg, &i32::try_from(count).unwrap_or(i32::MAX))
         }
         TCFLSH => flush_from_master(pty, arg.0),
+        TCXONC if arg.0 > u64::from(TCION) => Err(Errno::EINVAL),
         TCXONC => Ok(0),
         TIOCGDEV => write(context, arg, &device_number(pty.slave_rdev())),
         TIOCSTI => simulate_input(pty, arg, context),

@@ -6,11 +6,29 @@ use super::state::{Effects, QUEUE_MAX, READABLE, State};
 
 /// Echo that waits for the output to go on; more is dropped.
 const ECHO_MAX: usize = 4096;
+/// Echo that waits for the end of a burst of input, which may stop the output.
+const ECHO_BURST: usize = 256;
 const TAB: usize = 8;
 
 /// Whether the kernel's tables call a byte a control character.
 pub(super) fn is_control(byte: u8) -> bool {
     byte < 0x20 || byte == 0x7f
+}
+
+/// A byte in upper case, by the Latin-1 tables that the kernel has.
+fn upper(byte: u8) -> u8 {
+    match byte {
+        b'a'..=b'z' | 0xe0..=0xf6 | 0xf8..=0xfe => byte & !0x20,
+        _ => byte,
+    }
+}
+
+/// A byte in lower case, by the Latin-1 tables that the kernel has.
+pub(super) fn lower(byte: u8) -> u8 {
+    match byte {
+        b'A'..=b'Z' | 0xc0..=0xd6 | 0xd8..=0xde => byte | 0x20,
+        _ => byte,
+    }
 }
 
 impl State {
@@ -28,12 +46,12 @@ impl State {
 
     fn emit(&mut self, bytes: &[u8], echo: bool) {
         if !echo {
-            self.outgoing.extend(bytes);
-        } else if self.stopped || !self.echo.is_empty() || self.outgoing.len() >= QUEUE_MAX {
-            let room = ECHO_MAX.saturating_sub(self.echo.len());
-            self.echo.extend(bytes.iter().take(room));
-        } else {
-            self.outgoing.extend(bytes);
+            return self.outgoing.extend(bytes);
+        }
+        let room = ECHO_MAX.saturating_sub(self.echo.len());
+        self.echo.extend(bytes.iter().take(room));
+        if self.echo.len() >= ECHO_BURST {
+            self.push_echo(&mut Effects::default());
         }
     }
 
@@ -89,7 +107,7 @@ impl State {
             0x08 => self.column = self.column.saturating_sub(1),
             _ if !is_control(byte) => {
                 if settings.output(OLCUC) {
-                    byte = byte.to_ascii_uppercase();
+                    byte = upper(byte);
                 }
                 if !settings.continues(byte) {
                     self.column = self.column.saturating_add(1);

@@ -3,8 +3,8 @@
 use chitin_abi::tty::{
     B0, B50, B75, B110, B134, B150, B200, B300, B600, B1200, B1800, B2400, B4800, B9600, B19200,
     B38400, B57600, B115200, B230400, B460800, B500000, B576000, B921600, B1000000, B1152000,
-    B1500000, B2000000, B2500000, B3000000, B3500000, B4000000, BOTHER, CBAUD, CIBAUD, IBSHIFT,
-    IUTF8, Termio, Termios, Termios2,
+    B1500000, B2000000, B2500000, B3000000, B3500000, B4000000, BOTHER, CBAUD, CIBAUD, CREAD, CS8,
+    IBSHIFT, IUTF8, Termio, Termios, Termios2,
 };
 
 /// Codes of speeds and their bits per second.
@@ -59,7 +59,8 @@ pub(super) struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { termios: Termios::STANDARD, ispeed: 38400, ospeed: 38400 }
+        let termios = Termios { c_cflag: B38400 | CS8 | CREAD, ..Termios::STANDARD };
+        Self { termios, ispeed: 38400, ospeed: 38400 }
     }
 }
 
