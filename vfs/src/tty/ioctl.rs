@@ -17,6 +17,7 @@ use chitin_abi::tty::{
 use chitin_abi::{Errno, GuestAddr, Result};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
 
+use super::line::LINE_MAX;
 use super::pty::Pty;
 use super::settings::Settings;
 use super::slave::SlaveFile;
@@ -247,7 +248,8 @@ fn flush_from_master(pty: &Pty, queue: u64) -> Result<u64> {
     }
     pty.change(|state, effects| {
         if queue != TCOFLUSH {
-            state.outgoing.clear();
+            let arrived = state.outgoing.len().min(LINE_MAX.saturating_sub(1));
+            state.outgoing.drain(..arrived);
             effects.slave |= super::state::WRITABLE;
         }
         if queue != TCIFLUSH {

@@ -11,7 +11,7 @@ use chitin_abi::tty::{
 use smallvec::SmallVec;
 use zerocopy::FromZeros;
 
-use super::line::Line;
+use super::line::{LINE_MAX, Line};
 use super::settings::Settings;
 
 /// Bytes in each direction that wait at most; a burst may go a little over it.
@@ -168,9 +168,10 @@ impl State {
         self.packet_event(0, TIOCPKT_FLUSHREAD, effects);
     }
 
-    /// Forgets output that the master has not read.
+    /// Forgets output that has not reached the master's side: as on Linux, a read buffer of it has
+    /// arrived there already, read or not.
     pub fn flush_output(&mut self, effects: &mut Effects) {
-        self.outgoing.clear();
+        self.outgoing.truncate(LINE_MAX.saturating_sub(1));
         self.packet_event(0, TIOCPKT_FLUSHWRITE, effects);
         effects.slave |= WRITABLE;
     }

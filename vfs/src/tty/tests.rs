@@ -379,7 +379,7 @@ fn signals_from_the_keyboard() {
     pair.print(b"output").unwrap();
     pair.type_in(b"abc\x03");
     assert_eq!(pair.host.take(), [format!("group 20 signal {SIGINT}")]);
-    assert_eq!(show(&pair.shown()), "^C");
+    assert_eq!(show(&pair.shown()), "output^C");
     assert_eq!(pair.read(10), Err(Errno::EAGAIN));
     pair.set(|termios| termios.c_lflag |= NOFLSH);
     pair.type_in(b"abc\x1a\n");
@@ -557,7 +557,7 @@ fn packet_mode() {
     pair.print(b"lost").unwrap();
     pair.type_in(b"\x03");
     assert_eq!(pair.shown(), [(TIOCPKT_FLUSHREAD | TIOCPKT_FLUSHWRITE) as u8]);
-    assert_eq!(pair.shown(), b"\0^C");
+    assert_eq!(pair.shown(), b"\0lost^C");
 }
 
 #[test]
