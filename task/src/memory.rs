@@ -53,6 +53,8 @@ pub struct Mm {
     pub image: RwLock<Image>,
     /// `membarrier(2)` commands that the process has registered for.
     pub barriers: AtomicI32,
+    /// Contexts of asynchronous I/O.
+    pub aio: crate::syscalls::aio::Contexts,
     host: Arc<dyn AddressSpace>,
     users: AtomicUsize,
 }
@@ -65,6 +67,7 @@ impl Mm {
             ops: AsyncMutex::new(()),
             image: RwLock::new(image),
             barriers: AtomicI32::new(0),
+            aio: Default::default(),
             host,
             users: AtomicUsize::new(0),
         })
@@ -95,6 +98,7 @@ impl Mm {
     pub fn detach(&self) -> bool {
         let last = self.users.fetch_sub(1, Ordering::SeqCst) == 1;
         if last {
+            crate::syscalls::aio::close_all(&self.aio);
             self.host.kill();
             let released = self.space.lock().clear();
             drop(released);

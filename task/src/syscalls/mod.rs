@@ -6,6 +6,7 @@
 //!
 //! A handler is a plain function where it cannot wait, an `async` one where it can. None blocks a worker.
 
+pub mod aio;
 pub mod args;
 pub mod at;
 pub mod attr;

@@ -17,6 +17,7 @@ use super::args::{
     AtFlags, BytesIn, BytesOut, Clock, Fd, FdPair, Flags, FromReg, LongFlags, MapFlags, Mode,
     OpenMode, PathPtr, Print, Protection, Resource, Signal, SignalSet, Strings, Time, Whence,
 };
+use super::aio;
 use super::attr;
 use super::cred;
 use super::dirs;
@@ -363,11 +364,11 @@ syscalls! {
     203 sched_setaffinity(pid: i32, cpusetsize: usize, mask: GuestAddr) => sync sched::sched_setaffinity, Partial("kept, but the host schedules");
     204 sched_getaffinity(pid: i32, cpusetsize: usize, mask: GuestAddr) => sync sched::sched_getaffinity, Full;
     205 set_thread_area(u_info: GuestAddr) => fails ENOSYS;
-    206 io_setup(nr_events: u32, ctx_idp: GuestAddr) => fails ENOSYS;
-    207 io_destroy(ctx_id: u64) => fails ENOSYS;
-    208 io_getevents(ctx_id: u64, min_nr: i64, nr: i64, events: GuestAddr, timeout: Time) => fails ENOSYS;
-    209 io_submit(ctx_id: u64, nr: i64, iocbpp: GuestAddr) => fails ENOSYS;
-    210 io_cancel(ctx_id: u64, iocb: GuestAddr, result: GuestAddr) => fails ENOSYS;
+    206 io_setup(nr_events: u32, ctx_idp: GuestAddr) => async aio::io_setup, Full;
+    207 io_destroy(ctx_id: u64) => async aio::io_destroy, Full;
+    208 io_getevents(ctx_id: u64, min_nr: i64, nr: i64, events: GuestAddr, timeout: Time) => async aio::io_getevents, Full;
+    209 io_submit(ctx_id: u64, nr: i64, iocbpp: GuestAddr) => sync aio::io_submit, Full;
+    210 io_cancel(ctx_id: u64, iocb: GuestAddr, result: GuestAddr) => sync aio::io_cancel, Partial("nothing can be cancelled");
     211 get_thread_area(u_info: GuestAddr) => fails ENOSYS;
     212 lookup_dcookie(cookie: u64, buffer: GuestAddr, len: usize) => fails ENOSYS;
     213 epoll_create(size: i32) => sync poll::epoll_create, Full;
@@ -490,7 +491,7 @@ syscalls! {
     330 pkey_alloc(flags: Flags, access_rights: Flags) => sync memory::pkey_alloc, Full;
     331 pkey_free(pkey: i32) => sync memory::pkey_free, Full;
     332 statx(dirfd: Fd, pathname: PathPtr, flags: AtFlags, mask: Flags, statxbuf: GuestAddr) => sync stat::statx, Full;
-    333 io_pgetevents(ctx_id: u64, min_nr: i64, nr: i64, events: GuestAddr, timeout: Time, usig: GuestAddr) => fails ENOSYS;
+    333 io_pgetevents(ctx_id: u64, min_nr: i64, nr: i64, events: GuestAddr, timeout: Time, usig: GuestAddr) => async aio::io_pgetevents, Full;
     334 rseq(area: GuestAddr, rseq_len: u32, flags: Flags, sig: Flags) => fails ENOSYS;
     424 pidfd_send_signal(pidfd: Fd, sig: Signal, info: GuestAddr, flags: Flags) => sync process::pidfd_send_signal, Full;
     425 io_uring_setup(entries: u32, params: GuestAddr) => fails ENOSYS;

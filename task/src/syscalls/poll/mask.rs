@@ -8,7 +8,7 @@ use crate::error::{SysError, SysResult};
 use crate::task::Task;
 
 /// Knows whether there is a mask to put back.
-pub(super) struct MaskGuard {
+pub struct MaskGuard {
     installed: bool,
 }
 
@@ -17,7 +17,7 @@ impl MaskGuard {
     ///
     /// # Errors
     /// EINVAL for a set of another size, EFAULT.
-    pub(super) fn install(cx: &Ctx<'_>, addr: GuestAddr, size: usize) -> Result<Self> {
+    pub fn install(cx: &Ctx<'_>, addr: GuestAddr, size: usize) -> Result<Self> {
         if addr.is_null() {
             return Ok(Self { installed: false });
         }
@@ -34,7 +34,7 @@ impl MaskGuard {
     }
 
     /// Puts the mask back, unless the call was interrupted: the delivery of the signal does it then.
-    pub(super) fn finish<T>(self, task: &Task, result: SysResult<T>) -> SysResult<T> {
+    pub fn finish<T>(self, task: &Task, result: SysResult<T>) -> SysResult<T> {
         let interrupted = match &result {
             Err(SysError::Restart(_)) => true,
             Err(SysError::Errno(errno)) => *errno == Errno::EINTR,

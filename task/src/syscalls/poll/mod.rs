@@ -8,7 +8,7 @@
 //! a signal ended the wait: then the delivery does it, so that a handler runs under the temporary mask.
 
 pub mod epoll;
-mod mask;
+pub mod mask;
 pub mod poll;
 pub mod select;
 
