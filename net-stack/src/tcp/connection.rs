@@ -150,11 +150,12 @@ impl Connection {
 
     /// Whether there is an urgent byte to be taken.
     pub(crate) fn has_urgent(&self) -> bool {
-        self.urgent.is_some_and(|urgent| !urgent.taken)
+        self.urgent.is_some_and(|urgent| !urgent.taken) && self.urgent_offset().is_some()
     }
 
     pub(crate) fn take_urgent(&mut self, peek: bool) -> Result<Option<u8>> {
         let over = self.peer_finished();
+        self.urgent_offset().ok_or(Errno::EINVAL)?;
         let urgent = self.urgent.as_mut().filter(|urgent| !urgent.taken).ok_or(Errno::EINVAL)?;
         match urgent.byte {
             Some(byte) => {

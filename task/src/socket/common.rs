@@ -209,6 +209,7 @@ pub fn set(socket: &dyn Socket, name: u32, value: &[u8], caller: &Caller<'_>) ->
     if let Some(switch) = common.switch(name) {
         switch_allowed(socket, name)?;
         switch.store(on, Ordering::Relaxed);
+        socket.switched();
         return Ok(());
     }
     if is_inert(name) {

@@ -220,6 +220,9 @@ pub trait Socket: Any + Send + Sync {
     /// An option of [`Common`] has changed, such as a buffer's size.
     fn common_changed(&self) {}
 
+    /// A switch of [`Common`] has changed.
+    fn switched(&self) {}
+
     /// The pending error, which is cleared (`SO_ERROR`).
     fn take_error(&self) -> Option<Errno> {
         None

@@ -193,6 +193,11 @@ impl File for PipeEnd {
         self.packets.store(flags.contains(OpenFlags::O_DIRECT), Ordering::Relaxed);
     }
 
+    fn reopen(self: Arc<Self>, flags: OpenFlags) -> Result<Arc<dyn File>> {
+        // Another end of the same pipe, by /proc/self/fd; never waits for the other side.
+        Ok(Self::new(&self.pipe, flags, false))
+    }
+
     fn link_text(&self) -> Option<Vec<u8>> {
         let inode = self.pipe.inode.as_ref()?;
         Some(format!("pipe:[{}]", inode.ino()).into_bytes())

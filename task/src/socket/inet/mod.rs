@@ -422,6 +422,10 @@ impl Socket for InetSocket {
         self.queue.notify(PollEvents::POLLOUT);
     }
 
+    fn switched(&self) {
+        self.apply_options();
+    }
+
     fn take_error(&self) -> Option<Errno> {
         self.with(|stack, _| stack.take_error(self.id))
     }
