@@ -251,7 +251,7 @@ mod tests {
         let header = Header { relocatable: true, entry: 0, table_offset: 0, table_count: 1 };
         let mut entry = vec![0; PROGRAM_HEADER_SIZE];
         entry[0] = 1;
-        entry[16..24].copy_from_slice(&(u64::MAX & !0xfff).to_ne_bytes());
+        entry[16..24].copy_from_slice(&(!0xfff_u64).to_ne_bytes());
         entry[40..48].copy_from_slice(&0x2000_u64.to_ne_bytes());
         assert_eq!(parse_layout(&header, &entry), Err(Errno::ENOEXEC));
     }

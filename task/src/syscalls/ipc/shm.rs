@@ -114,44 +114,46 @@ pub async fn shmdt(cx: &mut Ctx<'_>, shmaddr: GuestAddr) -> SysResult {
         return Err(Errno::EINVAL.into());
     }
     let (_, cred) = world(cx);
-    let (segment, pieces) = attached_at(cx, shmaddr.0).ok_or(Errno::EINVAL)?;
+    let Attachment { file, pieces } = attached_at(cx, shmaddr.0).ok_or(Errno::EINVAL)?;
     for (start, len) in pieces {
         cx.mm.update(|space| space.unmap(start, len)).await?;
     }
-    if let Some(segment) = segment.as_any().downcast_ref::<Segment>() {
+    if let Some(segment) = file.as_any().downcast_ref::<Segment>() {
         segment.note_detach(&caller(cx, &cred));
     }
     Ok(0)
 }
 
-/// The mappings that belong to the attachment of a segment at `addr`: its file, and address and length of each.
-fn attached_at(cx: &Ctx<'_>, addr: u64) -> Option<(Arc<dyn MappedFile>, Vec<(u64, u64)>)> {
+/// An attachment: its file, and address and length of each mapping.
+struct Attachment {
+    file: Arc<dyn MappedFile>,
+    pieces: Vec<(u64, u64)>,
+}
+
+/// What of a segment is attached at `addr`.
+fn attached_at(cx: &Ctx<'_>, addr: u64) -> Option<Attachment> {
     let space = cx.mm.space.lock();
-    let mut found: Option<(Arc<dyn MappedFile>, Vec<(u64, u64)>, u64)> = None;
+    let mut found: Option<Attachment> = None;
+    let mut end = u64::MAX;
     for vma in space.maps_from(addr) {
-        if let Some((_, _, end)) = &found
-            && vma.start >= *end
-        {
+        if vma.start >= end {
             break;
         }
-        let Some(file) =
-            vma.file.clone().filter(|_| vma.start.checked_sub(addr) == Some(vma.offset))
-        else {
-            continue;
-        };
+        let at_offset = vma.start.checked_sub(addr) == Some(vma.offset);
+        let Some(file) = vma.file.clone().filter(|_| at_offset) else { continue };
         match &mut found {
-            Some((segment, pieces, _)) if segment.key() == file.key() => {
-                pieces.push((vma.start, vma.len()))
+            Some(attachment) if attachment.file.key() == file.key() => {
+                attachment.pieces.push((vma.start, vma.len()));
             }
             Some(_) => {}
             None => {
                 let Some(segment) = file.as_any().downcast_ref::<Segment>() else { continue };
-                let end = addr.saturating_add(segment.mapped_size());
-                found = Some((file, vec![(vma.start, vma.len())], end));
+                end = addr.saturating_add(segment.mapped_size());
+                found = Some(Attachment { pieces: vec![(vma.start, vma.len())], file });
             }
         }
     }
-    found.map(|(file, pieces, _)| (file, pieces))
+    found
 }
 
 /// `shmctl(2)`.

@@ -195,7 +195,8 @@ pub async fn process_madvise(
     if !own && !matches!(advice, MADV_COLD | MADV_PAGEOUT | MADV_WILLNEED | MADV_COLLAPSE) {
         return Err(Errno::EINVAL.into());
     }
-    if !own && !(may_access(cx.task, &target) && cx.task.cred().has(CAP_SYS_NICE)) {
+    let permitted = own || (may_access(cx.task, &target) && cx.task.cred().has(CAP_SYS_NICE));
+    if !permitted {
         return Err(Errno::EPERM.into());
     }
     let mm: Arc<Mm> = target.mm().ok_or(Errno::ESRCH)?;
