@@ -82,6 +82,11 @@ impl FdTable {
         result
     }
 
+    /// Whether a descriptor below `limit` is free.
+    pub fn has_room(&self, limit: u64) -> bool {
+        self.slots.read().lowest_free(0, limit).is_ok()
+    }
+
     /// Installs a file at this descriptor (`dup2`, `dup3`). What was there is closed: its locks are released
     /// and it is returned, for the caller to flush and drop.
     ///

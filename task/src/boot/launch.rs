@@ -165,6 +165,9 @@ async fn launch(
     crate::terminal::start_session(task.group.terminal.lock().as_ref(), tgid);
     kernel.users.add(task.cred().ruid);
     kernel.counters.forks.fetch_add(1, Ordering::Relaxed);
+    if task.group.limits.lock().has_cpu_limit() {
+        crate::time::cpu_timers::watch(&task);
+    }
     crate::run::start(task, thread, regs);
     Ok(tgid)
 }

@@ -7,7 +7,7 @@ pub mod usage;
 pub mod users;
 
 use chitin_abi::process::{
-    RLIM_NLIMITS, RLIM64_INFINITY, RLIMIT_AS, RLIMIT_CORE, RLIMIT_MEMLOCK, RLIMIT_MSGQUEUE,
+    RLIM_NLIMITS, RLIM64_INFINITY, RLIMIT_AS, RLIMIT_CORE, RLIMIT_CPU, RLIMIT_MEMLOCK, RLIMIT_MSGQUEUE,
     RLIMIT_NICE, RLIMIT_NOFILE, RLIMIT_NPROC, RLIMIT_RTPRIO, RLIMIT_SIGPENDING, RLIMIT_STACK,
     Rlimit,
 };
@@ -72,6 +72,11 @@ impl Limits {
     /// One more than the highest descriptor.
     pub fn open_files(&self) -> u64 {
         self.soft(RLIMIT_NOFILE)
+    }
+
+    /// Whether CPU time is limited.
+    pub fn has_cpu_limit(&self) -> bool {
+        self.soft(RLIMIT_CPU) != RLIM64_INFINITY
     }
 
     /// How many signals may be queued.

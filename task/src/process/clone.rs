@@ -137,6 +137,9 @@ pub async fn clone(cx: &mut Ctx<'_>, request: CloneRequest) -> SysResult {
         // As on Linux, a pointer that cannot be written is ignored.
         let _ = cx.write(request.parent_tid, &number);
     }
+    if request.flags & CLONE_THREAD == 0 && child.group.limits.lock().has_cpu_limit() {
+        crate::time::cpu_timers::watch(&child);
+    }
     crate::run::start(child, thread, regs);
     if let Some(done) = done {
         cx.wait_killable(done.wait()).await;

@@ -102,7 +102,7 @@ impl How {
 async fn do_open(cx: &mut Ctx<'_>, dirfd: i32, path: GuestAddr, how: How) -> SysResult {
     how.check()?;
     let path = cx.read_path(path)?;
-    if cx.task.files().len() as u64 >= cx.fd_limit() {
+    if !cx.task.files().has_room(cx.fd_limit()) {
         return Err(Errno::EMFILE.into());
     }
     let opened = {
