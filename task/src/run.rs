@@ -26,9 +26,10 @@ pub fn start(task: Arc<Task>, thread: Box<dyn GuestThread>, regs: Regs) {
     kernel.scheduler.spawn_contained(run(task, thread, regs), move || {
         // The guest thread went with the future; the others of its process follow.
         signal::kill_by_host(&victim);
+        victim.exiting.store(false, Ordering::SeqCst);
         let scheduler = victim.kernel.scheduler.clone();
         scheduler.spawn(async move {
-            exit::exit_task(&victim, None, chitin_abi::signal::SIGKILL.cast_signed()).await
+            exit::exit_task(&victim, None, chitin_abi::signal::SIGKILL.cast_signed()).await;
         });
     });
 }
@@ -144,8 +145,8 @@ fn finish(cx: &mut Ctx<'_>, result: SysResult) {
 
 async fn fault_signal(cx: &mut Ctx<'_>, fault: &Fault) {
     if fault.signal == SIGSEGV && fault.code == SEGV_MAPERR {
-        let grown = cx.mm.update(|space| space.grow_stack(fault.address.0)).await;
-        if grown.is_ok() {
+        let limits = crate::process::exec::space_limits(cx.task);
+        if cx.mm.settle_fault(fault.address, limits).await {
             return;
         }
     }

@@ -217,7 +217,8 @@ pub fn join(task: &Arc<Task>, targets: &[AnyNamespace], threads: usize) -> Resul
     let mut directories = None;
     for target in targets {
         let over = target.owner().is_none_or(|owner| cred.capable(&owner, CAP_SYS_ADMIN));
-        if !matches!(target, AnyNamespace::User(_)) && !(over && cred.has(CAP_SYS_ADMIN)) {
+        let allowed = over && cred.has(CAP_SYS_ADMIN);
+        if !allowed && !matches!(target, AnyNamespace::User(_)) {
             return Err(Errno::EPERM);
         }
         match target {

@@ -90,6 +90,9 @@ pub fn release_files(files: Arc<FdTable>) {
     drop(files);
 }
 
+/// A new parent that learns of a zombie: its process, a thread of it, the zombie's id, user and wait status.
+type Heir = (Arc<super::ThreadGroup>, Option<Arc<Task>>, Arc<crate::namespace::Pid>, u32, i32);
+
 /// What is left to do once the tree's lock is released.
 #[derive(Default)]
 struct After {
@@ -105,7 +108,7 @@ struct After {
     /// Process groups that may be orphaned now.
     groups: Vec<u32>,
     /// Zombie children that new parents learn of.
-    heirs: Vec<(Arc<super::ThreadGroup>, Option<Arc<Task>>, Arc<crate::namespace::Pid>, u32, i32)>,
+    heirs: Vec<Heir>,
     /// The session that has lost its leader.
     hang_up: Option<u32>,
     outside: bool,

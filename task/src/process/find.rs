@@ -38,10 +38,9 @@ pub fn may_inspect(caller: &Arc<Task>, target: &Arc<Task>, real: bool) -> Result
     let same_user = [other.euid, other.suid, other.ruid].iter().all(|id| *id == uid);
     let same_group = [other.egid, other.sgid, other.rgid].iter().all(|id| *id == gid);
     let privileged = own.capable(&other.user_ns, CAP_SYS_PTRACE);
-    if !(same_user && same_group) && !privileged {
-        return Err(Errno::EPERM);
-    }
-    if target.group.dumpable.load(Ordering::Relaxed) != 1 && !privileged {
+    let own_kind = same_user && same_group;
+    let dumpable = target.group.dumpable.load(Ordering::Relaxed) == 1;
+    if !privileged && !(own_kind && dumpable) {
         return Err(Errno::EPERM);
     }
     let no_more =

@@ -85,10 +85,9 @@ impl Actions {
 
     /// Puts the default back (`SA_RESETHAND`, forced signals).
     pub fn reset(&self, signal: u32) {
-        if let Some(entry) = Self::index(signal).ok().and_then(|index| {
-            self.table.lock().get_mut(index).map(|entry| *entry = SigAction::default())
-        }) {
-            entry
+        let Ok(index) = Self::index(signal) else { return };
+        if let Some(entry) = self.table.lock().get_mut(index) {
+            *entry = SigAction::default();
         }
     }
 

@@ -1,6 +1,6 @@
 //! Signals: what is pending, what is blocked, what happens (`signal(7)`).
 //!
-//! - [`queue`]: pending signals with their `siginfo_t`.
+//! - [`mod@queue`]: pending signals with their `siginfo_t`.
 //! - [`action`]: dispositions.
 //! - [`send`]: who gets a signal, and what sending does at once (SIGKILL, SIGCONT, ignored ones).
 //! - [`deliver`]: what a task does with its signals before it goes back to the guest.

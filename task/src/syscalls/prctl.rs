@@ -95,7 +95,7 @@ fn process_attribute(cx: &mut Ctx<'_>, op: u32, arg: u64) -> SysResult {
         PR_SET_PDEATHSIG if arg > 64 => return Err(Errno::EINVAL.into()),
         PR_SET_PDEATHSIG => task.parent_death_signal.store(arg as u32, Ordering::Relaxed),
         PR_GET_PDEATHSIG => {
-            cx.write(GuestAddr(arg), &task.parent_death_signal.load(Ordering::Relaxed))?
+            cx.write(GuestAddr(arg), &task.parent_death_signal.load(Ordering::Relaxed))?;
         }
         PR_GET_DUMPABLE => return Ok(u64::from(group.dumpable.load(Ordering::Relaxed))),
         PR_SET_DUMPABLE if arg > 1 => return Err(Errno::EINVAL.into()),
@@ -227,7 +227,7 @@ fn thread_attribute(cx: &mut Ctx<'_>, op: u32, arg: u64) -> SysResult {
         PR_GET_TIMING => return Ok(u64::from(PR_TIMING_STATISTICAL)),
         PR_SET_TIMING if arg == u64::from(PR_TIMING_STATISTICAL) => {}
         PR_GET_TID_ADDRESS => {
-            cx.write(GuestAddr(arg), &task.clear_child_tid.load(Ordering::Relaxed))?
+            cx.write(GuestAddr(arg), &task.clear_child_tid.load(Ordering::Relaxed))?;
         }
         PR_MCE_KILL_GET => return Ok(2),
         // Nobody traces, so whoever is allowed to makes no difference.

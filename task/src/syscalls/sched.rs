@@ -318,7 +318,7 @@ pub fn sched_getaffinity(
     mask: GuestAddr,
 ) -> SysResult {
     let size = cpusetsize as u32 as usize;
-    if size.saturating_mul(8) < cx.kernel().machine.cpus || size % 8 != 0 {
+    if size.saturating_mul(8) < cx.kernel().machine.cpus || !size.is_multiple_of(8) {
         return Err(Errno::EINVAL.into());
     }
     let target = target(cx, pid).map_err(|_| Errno::ESRCH)?;
