@@ -5,24 +5,27 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use chitin_abi::process::{Rlimit, SockFilter};
+use chitin_abi::tty::Winsize;
 use chitin_task::Kernel;
 use chitin_task::boot::{CapabilitySets, ContainerSpec, ExecError, ProcessSpec, exit_code};
 use chitin_task::cred::CapSet;
 use chitin_task::limits::bpf::Program;
 use chitin_vfs::cred::Cred;
 use chitin_vfs::env::VfsEnv;
-use chitin_vfs::file::OpenFile;
 use chitin_vfs::fs::host::stdio;
 use chitin_vfs::host_poll::HostPoll;
 use chitin_vfs::namespace::MountNamespace;
+use chitin_vfs::tty::relay::Relay;
 use parking_lot::{Condvar, Mutex};
 
+use super::console;
 use super::server::Machine;
 use crate::control::{Descriptor, ExecRequest, ProcessInfo, Request, Response, Target};
 use crate::error::{Context as _, Failure, Result};
 use crate::fail;
 use crate::oci::process::{CapabilityPlan, Plan as ProcessPlan};
 use crate::oci::seccomp::Instruction;
+use crate::sandbox::Console;
 
 /// How far the container is.
 enum Phase {
@@ -38,19 +41,19 @@ enum Phase {
 pub(crate) struct Container {
     kernel: Arc<Kernel>,
     mounts: Arc<MountNamespace>,
-    poller: Arc<dyn HostPoll>,
     seccomp: Option<Program>,
     phase: Mutex<Phase>,
     changed: Condvar,
     /// Programs that `exec` started: global ids by the ids inside.
     programs: Mutex<HashMap<i32, u32>>,
+    /// Terminals: of the first process, and of programs that `exec` started.
+    consoles: Mutex<HashMap<Option<i32>, Arc<Relay>>>,
 }
 
 /// What a container is made from, in the sentry.
 pub(crate) struct Parts {
     pub(crate) kernel: Arc<Kernel>,
     pub(crate) mounts: Arc<MountNamespace>,
-    pub(crate) poller: Arc<dyn HostPoll>,
     pub(crate) seccomp: Option<Vec<Instruction>>,
     pub(crate) hostname: Vec<u8>,
     pub(crate) domainname: Vec<u8>,
@@ -67,11 +70,13 @@ impl Container {
         parts: Parts,
         process: &ProcessPlan,
         descriptors: Descriptors,
+        console: Option<Console>,
     ) -> Result<Arc<Self>> {
         let seccomp = parts.seccomp.map(program).transpose()?;
         let mut spec = process_spec(process, seccomp.as_ref());
         spec.immune = parts.immune;
-        spec.files = import(descriptors, &parts.poller, process)?;
+        let given = (descriptors, console);
+        let relay = connect(&parts.kernel, &parts.mounts, &mut spec, process, given)?;
         let spec = ContainerSpec {
             mounts: Arc::clone(&parts.mounts),
             hostname: parts.hostname,
@@ -81,11 +86,11 @@ impl Container {
         Ok(Arc::new(Self {
             kernel: parts.kernel,
             mounts: parts.mounts,
-            poller: parts.poller,
             seccomp,
             phase: Mutex::new(Phase::Created(Box::new(spec))),
             changed: Condvar::new(),
             programs: Mutex::default(),
+            consoles: Mutex::new(relay.into_iter().map(|relay| (None, relay)).collect()),
         }))
     }
 
@@ -150,22 +155,24 @@ impl Container {
     fn exec(&self, request: &ExecRequest, descriptors: Vec<OwnedFd>) -> Result<Response> {
         let init = self.init()?;
         let plan = ProcessPlan::new(&request.process)?;
-        let mut files = Vec::new();
+        let (mut files, mut console) = (Vec::new(), None);
         for (kind, fd) in request.descriptors.iter().zip(descriptors) {
             match kind {
                 Descriptor::Number(number) => files.push((*number, fd)),
-                Descriptor::Stream | Descriptor::Terminal => {
-                    return fail!("terminals are not supported yet");
-                }
+                Descriptor::Stream => console = Some(Console::Stream(fd)),
+                Descriptor::Terminal => console = Some(Console::Terminal(fd)),
             }
         }
         let mut spec = process_spec(&plan, self.seccomp.as_ref());
-        spec.files = import(files, &self.poller, &plan)?;
+        let relay = connect(&self.kernel, &self.mounts, &mut spec, &plan, (files, console))?;
         let id = self.kernel.exec(init, spec).map_err(|error| exec_failure(&error))?;
         // One that has ended already has no number any more; its global one tells it apart just as well.
         let pid = self.kernel.member(id).map_or(id, |task| task.group.pid.local());
         let pid = i32::try_from(pid).unwrap_or(i32::MAX);
         self.programs.lock().insert(pid, id);
+        if let Some(relay) = relay {
+            self.consoles.lock().insert(Some(pid), relay);
+        }
         Ok(Response::Started { pid })
     }
 
@@ -207,7 +214,32 @@ impl Container {
             return fail!("process {pid} was not started by exec: nobody outside waits for it");
         };
         let status = self.kernel.wait_exit(id);
+        let relay = self.consoles.lock().remove(&Some(pid));
+        if let Some(relay) = relay {
+            console::drain(&relay);
+        }
         Ok(Response::Exited { code: code(status) })
+    }
+
+    fn resize(&self, pid: Option<i32>, rows: u16, columns: u16) -> Result<Response> {
+        let relay = self.consoles.lock().get(&pid).cloned();
+        let Some(relay) = relay else { return fail!("there is no terminal") };
+        relay.set_window_size(Winsize { ws_row: rows, ws_col: columns, ..Winsize::default() });
+        Ok(Response::Done)
+    }
+
+    /// Follows the size of the host's terminal that the first process's is connected to.
+    pub(crate) fn follow_size(&self, terminal: OwnedFd) -> Result<()> {
+        let relay = self.consoles.lock().get(&None).cloned();
+        relay.map_or(Ok(()), |relay| console::follow_size(terminal, &relay))
+    }
+
+    /// Waits until the terminal of the first process has shown everything.
+    pub(crate) fn drain(&self) {
+        let relay = self.consoles.lock().get(&None).cloned();
+        if let Some(relay) = relay {
+            console::drain(&relay);
+        }
     }
 
     fn processes(&self) -> Result<Response> {
@@ -241,7 +273,7 @@ impl Machine for Container {
                 Ok(Response::Done)
             }
             Request::State => Ok(Response::State { status: self.status().to_owned() }),
-            Request::Resize { .. } => fail!("there is no terminal"),
+            Request::Resize { pid, rows, columns } => self.resize(pid, rows, columns),
         }
     }
 }
@@ -293,15 +325,25 @@ fn process_spec(plan: &ProcessPlan, seccomp: Option<&Program>) -> ProcessSpec {
     }
 }
 
-/// Makes files of the host's descriptors.
-fn import(
-    descriptors: Descriptors,
-    poller: &Arc<dyn HostPoll>,
+/// Gives a process its files: of the host's descriptors, and of a terminal for those of the first three that are not
+/// among them.
+fn connect(
+    kernel: &Arc<Kernel>,
+    mounts: &Arc<MountNamespace>,
+    spec: &mut ProcessSpec,
     process: &ProcessPlan,
-) -> Result<Vec<(i32, Arc<OpenFile>)>> {
+    (descriptors, console): (Descriptors, Option<Console>),
+) -> Result<Option<Arc<Relay>>> {
     let (numbers, fds): (Vec<i32>, Vec<OwnedFd>) = descriptors.into_iter().unzip();
     let cred = Cred { uid: process.uid, gid: process.gid, ..Cred::default() };
+    let poller: Arc<dyn HostPoll> = Arc::new(kernel.scheduler.clone());
     let files =
-        stdio::import(fds, poller, &cred).context(|| "cannot pass on the standard descriptors")?;
-    Ok(numbers.into_iter().zip(files).collect())
+        stdio::import(fds, &poller, &cred).context(|| "cannot pass on the standard descriptors")?;
+    spec.files = numbers.iter().copied().zip(files).collect();
+    let Some(console) = console else { return Ok(None) };
+    let open = console::open(kernel, mounts, console, process)?;
+    let missing = (0..3).filter(|number| !numbers.contains(number));
+    spec.files.extend(missing.map(|number| (number, Arc::clone(&open.file))));
+    spec.terminal = Some(open.pty);
+    Ok(Some(open.relay))
 }

@@ -2,9 +2,9 @@
 //!
 //! Everything that can fail before the first process runs is reported over the status pipe in one sentence.
 
+mod console;
 mod container;
 mod files;
-mod poller;
 mod program;
 mod server;
 
@@ -18,7 +18,6 @@ use chitin_task::syscalls::strace::Strace;
 use chitin_vfs::env::VfsEnv;
 
 use self::container::{Container, Parts};
-use self::poller::Poller;
 use crate::confine::{self, root::EmptyRoot};
 use crate::error::{Context as _, Failure, Result};
 use crate::raw;
@@ -26,7 +25,7 @@ use crate::sandbox::launch::Mode;
 use crate::sandbox::options::Options;
 use crate::sandbox::sources::{Sources, Tree};
 use crate::sandbox::status::{Event, Reporter};
-use crate::sandbox::{Endowment, Plan};
+use crate::sandbox::{Console, Endowment, Plan};
 
 /// What the sentry is born with.
 pub(crate) struct Birth {
@@ -51,6 +50,8 @@ struct Confined {
     platform: Arc<Systrap>,
     /// How many workers it was made for.
     workers: usize,
+    /// A terminal of the host that tells its size.
+    terminal: Option<OwnedFd>,
 }
 
 /// More workers than this do not help one sandbox.
@@ -64,7 +65,7 @@ pub(crate) fn sentry(birth: Birth) -> ! {
     // Without it a refused call still ends the process, only without a name.
     let _ = raw::report_refused_calls(reporter.as_fd());
     let exit_file = endowment.exit_file.take();
-    let result = prepare(&plan, mode, sources, gate, keep)
+    let result = prepare(&plan, mode, sources, gate, keep, endowment.console.as_ref())
         .and_then(|confined| run(plan, endowment, mode, confined, &reporter));
     let code = match result {
         Ok(code) => {
@@ -106,25 +107,26 @@ fn run(
     confined: Confined,
     reporter: &Reporter,
 ) -> Result<u8> {
-    let Confined { trees, files, platform, workers } = confined;
+    let Confined { trees, files, platform, workers, terminal } = confined;
     let config = BootConfig { workers, strace: strace(plan.options)?, ..BootConfig::default() };
     let kernel = chitin_task::boot::boot(platform, config).context(|| "cannot start the kernel")?;
     let env = VfsEnv::new(Arc::clone(&kernel.vfs), None);
     let mounts = files::build(&plan, trees, files, &env)?;
     let Endowment { stdio, extra, console, listener, control, .. } = endowment;
-    drop(console);
     let numbered = (0..).zip(stdio).filter_map(|(number, fd)| Some((number, fd?)));
     let descriptors = numbered.chain((3..).zip(extra)).collect();
     let parts = Parts {
         kernel,
         mounts,
-        poller: Arc::new(Poller::default()),
         seccomp: plan.seccomp,
         hostname: plan.hostname.unwrap_or_default().into_bytes(),
         domainname: plan.domainname.unwrap_or_default().into_bytes(),
         immune: !plan.mortal,
     };
-    let container = Container::new(parts, &plan.process, descriptors)?;
+    let container = Container::new(parts, &plan.process, descriptors, console)?;
+    if let Some(terminal) = terminal {
+        container.follow_size(terminal)?;
+    }
     if mode.start {
         container.start()?;
     } else {
@@ -139,6 +141,7 @@ fn run(
     }
     reporter.report(&Event::Ready);
     let result = container.wait();
+    container.drain();
     if result.is_err() {
         // The command that asked for the start is still to be answered.
         std::thread::sleep(core::time::Duration::from_millis(50));
@@ -161,6 +164,7 @@ fn prepare(
     sources: Sources,
     mut gate: std::io::PipeReader,
     mut keep: Vec<RawFd>,
+    console: Option<&Console>,
 ) -> Result<Confined> {
     if gate.read(&mut [0]).unwrap_or(0) == 0 {
         return Err(Failure::new("the command that started the sandbox is gone"));
@@ -189,11 +193,12 @@ fn prepare(
     let platform =
         Systrap::new(SystrapConfig { workers }).context(|| "cannot start the platform systrap")?;
     confine::root::hide_proc()?;
+    let terminal = console.map(console::adopt).transpose()?.flatten();
     confine::capabilities::reduce().context(|| "cannot drop capabilities")?;
     // Modes of files are the business of the kernel inside.
     rustix::process::umask(rustix::fs::Mode::empty());
     confine::filter::install(chitin_platform_systrap::sentry_host_calls())?;
-    Ok(Confined { trees, files, platform, workers })
+    Ok(Confined { trees, files, platform, workers, terminal })
 }
 
 fn replace_standard_descriptors(null: &std::fs::File) -> rustix::io::Result<()> {

@@ -37,6 +37,7 @@ const PLAIN: &[i64] = &[
     libc::SYS_rseq,
     libc::SYS_rt_sigprocmask,
     libc::SYS_rt_sigreturn,
+    libc::SYS_rt_sigtimedwait,
     libc::SYS_sigaltstack,
     libc::SYS_sched_yield,
     libc::SYS_sched_getaffinity,
