@@ -9,13 +9,14 @@ use std::path::{Component, Path as HostPath};
 use std::sync::Arc;
 
 use chitin_abi::Errno;
-use chitin_abi::fs::{S_IFREG, makedev};
+use chitin_abi::fs::{OpenFlags, S_IFREG, makedev};
 use chitin_vfs::cred::Cred;
 use chitin_vfs::env::VfsEnv;
 use chitin_vfs::fs::host::{CachePolicy, HostFs, HostOptions};
 use chitin_vfs::fs::overlay::{Overlay, OverlayOptions};
 use chitin_vfs::fs::tmpfs::{Tmpfs, TmpfsOptions};
 use chitin_vfs::inode::Inode;
+use chitin_vfs::io::SliceSource;
 use chitin_vfs::mount::{MountFlags, NewMount};
 use chitin_vfs::namespace::{MountNamespace, Propagation};
 use chitin_vfs::path::Path;
@@ -57,6 +58,7 @@ pub(crate) fn build(
         }
     }
     builder.devices(plan)?;
+    plan.sysctl.iter().for_each(|(name, value)| builder.sysctl(name, value));
     for path in sealed {
         builder.seal(&path, false)?;
     }
@@ -288,6 +290,18 @@ impl Builder<'_> {
         };
         let made = made.context(describe)?;
         walk.chown(&made, Some(node.uid), Some(node.gid)).context(describe)
+    }
+
+    /// Sets a switch of `/proc/sys`. What this kernel does not have is passed over: engines set some by default.
+    fn sysctl(&self, name: &str, value: &str) {
+        let path = format!("/proc/sys/{}", name.replace('.', "/"));
+        let set = || -> core::result::Result<(), Errno> {
+            let opened = self.walk().open(path.as_bytes(), OpenFlags::O_WRONLY, 0)?;
+            opened.file.write(&mut SliceSource::new(value.as_bytes()), None, self.env).map(drop)
+        };
+        if let Err(errno) = set() {
+            crate::log::warn_once(&format!("field linux.sysctl: {name} is not set ({errno})"));
+        }
     }
 
     fn seal(&self, path: &Path, recursive: bool) -> Result<()> {

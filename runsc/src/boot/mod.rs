@@ -22,7 +22,7 @@ use crate::confine::{self, root::EmptyRoot};
 use crate::error::{Context as _, Failure, Result};
 use crate::raw;
 use crate::sandbox::launch::Mode;
-use crate::sandbox::options::Options;
+use crate::sandbox::options::{Options, PlatformName};
 use crate::sandbox::sources::{Sources, Tree};
 use crate::sandbox::status::{Event, Reporter};
 use crate::sandbox::{Console, Endowment, Plan};
@@ -186,12 +186,14 @@ fn prepare(
     keep.extend(trees.iter().filter_map(Tree::descriptor));
     keep.extend(files.as_ref().map(|fd| fd.as_raw_fd()));
     confine::descriptors::keep_only(keep).context(|| "cannot close descriptors")?;
-    confine::descriptors::make_room(&std::io::stdin())
+    confine::descriptors::make_room(std::io::stdin())
         .context(|| "cannot raise the limit on descriptors")?;
     let workers =
         std::thread::available_parallelism().map_or(1, core::num::NonZero::get).min(MOST_WORKERS);
-    let platform =
-        Systrap::new(SystrapConfig { workers }).context(|| "cannot start the platform systrap")?;
+    let platform = match plan.options.platform {
+        PlatformName::Systrap => Systrap::new(SystrapConfig { workers }),
+    };
+    let platform = platform.context(|| "cannot start the platform systrap")?;
     confine::root::hide_proc()?;
     let terminal = console.map(console::adopt).transpose()?.flatten();
     confine::capabilities::reduce().context(|| "cannot drop capabilities")?;

@@ -95,7 +95,6 @@ fn limits_something(resources: &oci_spec::runtime::LinuxResources) -> bool {
 }
 
 fn has_hooks(hooks: &oci_spec::runtime::Hooks) -> bool {
-    #[expect(deprecated, reason = "old bundles have it")]
     let prestart = hooks.prestart();
     [
         prestart,

@@ -176,7 +176,7 @@ mod tests {
     use super::*;
 
     fn of(text: &str) -> Result<Plan> {
-        plan(&super::super::parse(text.as_bytes()).unwrap(), Path::new("/bundle"))
+        plan(&super::super::parse(text.as_bytes())?, Path::new("/bundle"))
     }
 
     #[test]

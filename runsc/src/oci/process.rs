@@ -148,7 +148,7 @@ mod tests {
     fn plan(text: &str) -> Result<Plan> {
         let text =
             format!(r#"{{"cwd":"/","user":{{"uid":1,"gid":2,"umask":18}},"args":["a"],{text}}}"#);
-        Plan::new(&super::super::parse(text.as_bytes()).unwrap())
+        Plan::new(&super::super::parse(text.as_bytes())?)
     }
 
     #[test]

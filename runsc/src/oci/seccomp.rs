@@ -274,7 +274,7 @@ mod tests {
             4 => arch,
             _ => {
                 let arg = args[(offset as usize - 16) / 8];
-                if offset % 8 == 0 { arg as u32 } else { (arg >> 32) as u32 }
+                if offset.is_multiple_of(8) { arg as u32 } else { (arg >> 32) as u32 }
             }
         };
         let (mut pc, mut a) = (0_usize, 0_u32);
@@ -321,7 +321,8 @@ mod tests {
     #[test]
     fn every_operator_agrees_with_its_meaning() {
         let values = [0, 1, 7, 8, 9, u64::from(u32::MAX), 1 << 32, (1 << 32) + 8, u64::MAX];
-        let cases: [(&str, fn(u64, u64) -> bool); 6] = [
+        type Holds = fn(u64, u64) -> bool;
+        let cases: [(&str, Holds); 6] = [
             ("NE", |a, b| a != b),
             ("LT", |a, b| a < b),
             ("LE", |a, b| a <= b),

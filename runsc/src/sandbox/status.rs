@@ -72,11 +72,6 @@ impl Reader {
             .map(Some)
             .map_err(|error| Failure::new(format!("the sandbox said something strange: {error}")))
     }
-
-    /// Whether an event has been read from the pipe already and waits here.
-    pub(crate) fn buffered(&self) -> bool {
-        !self.0.buffer().is_empty()
-    }
 }
 
 #[cfg(test)]

@@ -24,9 +24,9 @@ pub fn pgrp_is_orphaned(tree: &Tree, pgrp: u32, leaving: Option<u32>) -> bool {
         let parent = tree.process(entry.parent);
         Some(*id) != leaving
             && entry.zombie.is_none()
+            // The first process of a container counts as any other: it is not the init of the host.
             && parent.is_some_and(|parent| {
-                !parent.group.is_init
-                    && parent.pgrp.global() != pgrp
+                parent.pgrp.global() != pgrp
                     && parent.session.global() == entry.session.global()
             })
     })
