@@ -4,6 +4,8 @@
 //! bitmap. A lookup takes a shared lock and one reference count. Files are dropped outside the lock.
 
 mod slots;
+#[cfg(test)]
+mod tests;
 
 use core::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;

@@ -190,7 +190,15 @@ impl FileSystem for Overlay {
     fn stats(&self) -> Result<FsStats> {
         let layer = self.upper.as_ref().or(self.lowers.first()).ok_or(Errno::EIO)?;
         let stats = layer.super_block().fs().stats()?;
-        Ok(FsStats { magic: u64::from(OVERLAYFS_SUPER_MAGIC), ..stats })
+        // An upper layer in memory takes nothing until it is written to; a file system with files in it is never
+        // empty, and programs know that.
+        let most = stats.blocks.saturating_sub(1);
+        Ok(FsStats {
+            magic: u64::from(OVERLAYFS_SUPER_MAGIC),
+            blocks_free: stats.blocks_free.min(most),
+            blocks_available: stats.blocks_available.min(most),
+            ..stats
+        })
     }
 
     fn options(&self) -> String {
