@@ -82,14 +82,10 @@ impl File for EventFd {
     }
 
     fn write_at(&self, from: &mut dyn Source, _at: WriteAt) -> Result<(usize, u64)> {
-        if from.remaining() < WIDTH {
+        if from.remaining() != WIDTH {
             return Err(Errno::EINVAL);
         }
-        // Room is looked at before the value is consumed, so that a caller that waits can try again.
         let mut count = self.count.lock();
-        if *count >= u64::MAX - 1 {
-            return Err(Errno::EAGAIN);
-        }
         let mut bytes = [0; WIDTH];
         if from.take(&mut bytes)? < WIDTH {
             return Err(Errno::EFAULT);
@@ -99,6 +95,7 @@ impl File for EventFd {
             return Err(Errno::EINVAL);
         }
         if u64::MAX - *count <= add {
+            // A caller that waits tries again with the same source.
             from.give_back(WIDTH);
             return Err(Errno::EAGAIN);
         }

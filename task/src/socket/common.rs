@@ -3,13 +3,13 @@
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
 
 use chitin_abi::net::{
-    AF_UNIX, Linger, SO_ACCEPTCONN, SO_BROADCAST, SO_BSDCOMPAT, SO_BUSY_POLL, SO_COOKIE, SO_DEBUG,
-    SO_DOMAIN, SO_DONTROUTE, SO_ERROR, SO_INCOMING_CPU, SO_KEEPALIVE, SO_LINGER, SO_MARK,
-    SO_NO_CHECK, SO_OOBINLINE, SO_PASSCRED, SO_PASSPIDFD, SO_PASSSEC, SO_PEEK_OFF, SO_PRIORITY,
-    SO_PROTOCOL, SO_RCVBUF, SO_RCVBUFFORCE, SO_RCVLOWAT, SO_RCVTIMEO_NEW, SO_RCVTIMEO_OLD,
-    SO_REUSEADDR, SO_REUSEPORT, SO_RXQ_OVFL, SO_SNDBUF, SO_SNDBUFFORCE, SO_SNDLOWAT,
-    SO_SNDTIMEO_NEW, SO_SNDTIMEO_OLD, SO_TIMESTAMP_NEW, SO_TIMESTAMP_OLD, SO_TIMESTAMPING_OLD,
-    SO_TIMESTAMPNS_OLD, SO_TYPE, SO_ZEROCOPY, SOCK_DGRAM, SOCK_STREAM,
+    AF_INET, AF_INET6, AF_UNIX, Linger, SO_ACCEPTCONN, SO_BROADCAST, SO_BSDCOMPAT, SO_BUSY_POLL,
+    SO_COOKIE, SO_DEBUG, SO_DOMAIN, SO_DONTROUTE, SO_ERROR, SO_INCOMING_CPU, SO_KEEPALIVE,
+    SO_LINGER, SO_MARK, SO_NO_CHECK, SO_OOBINLINE, SO_PASSCRED, SO_PASSPIDFD, SO_PASSSEC,
+    SO_PEEK_OFF, SO_PRIORITY, SO_PROTOCOL, SO_RCVBUF, SO_RCVBUFFORCE, SO_RCVLOWAT, SO_RCVTIMEO_NEW,
+    SO_RCVTIMEO_OLD, SO_REUSEADDR, SO_REUSEPORT, SO_RXQ_OVFL, SO_SNDBUF, SO_SNDBUFFORCE,
+    SO_SNDLOWAT, SO_SNDTIMEO_NEW, SO_SNDTIMEO_OLD, SO_TIMESTAMP_NEW, SO_TIMESTAMP_OLD,
+    SO_TIMESTAMPING_OLD, SO_TIMESTAMPNS_OLD, SO_TYPE, SO_ZEROCOPY,
 };
 use chitin_abi::process::{CAP_NET_ADMIN, CAP_NET_RAW};
 use chitin_abi::time::Timeval;
@@ -207,7 +207,7 @@ pub fn set(socket: &dyn Socket, name: u32, value: &[u8], caller: &Caller<'_>) ->
     let number = i32::read_from_prefix(value).map_err(|_| Errno::EINVAL)?.0;
     let on = number != 0;
     if let Some(switch) = common.switch(name) {
-        switch_allowed(socket, name)?;
+        switch_allowed(socket, name, on)?;
         switch.store(on, Ordering::Relaxed);
         socket.switched();
         return Ok(());
@@ -272,7 +272,7 @@ pub fn set(socket: &dyn Socket, name: u32, value: &[u8], caller: &Caller<'_>) ->
     }
 }
 
-fn switch_allowed(socket: &dyn Socket, name: u32) -> Result<()> {
+fn switch_allowed(socket: &dyn Socket, name: u32, on: bool) -> Result<()> {
     let info = socket.info();
     match name {
         SO_PASSCRED | SO_PASSPIDFD
@@ -280,11 +280,7 @@ fn switch_allowed(socket: &dyn Socket, name: u32) -> Result<()> {
         {
             Err(Errno::EOPNOTSUPP)
         }
-        SO_REUSEPORT
-            if info.domain == AF_UNIX && !matches!(info.kind, SOCK_STREAM | SOCK_DGRAM) =>
-        {
-            Err(Errno::EOPNOTSUPP)
-        }
+        SO_REUSEPORT if on && !matches!(info.domain, AF_INET | AF_INET6) => Err(Errno::EOPNOTSUPP),
         _ => Ok(()),
     }
 }

@@ -286,7 +286,7 @@ pub fn create(
     if domain >= chitin_abi::net::AF_MAX {
         return Err(Errno::EAFNOSUPPORT);
     }
-    if !(1..=chitin_abi::net::SOCK_PACKET).contains(&kind) {
+    if kind > chitin_abi::net::SOCK_PACKET {
         return Err(Errno::EINVAL);
     }
     match domain {

@@ -207,11 +207,11 @@ pub async fn vmsplice(
 ) -> SysResult {
     let nonblocking = check_flags(flags)?;
     let file = cx.file(fd.0)?;
-    let end = pipe(&file).ok_or(Errno::EBADF)?;
     let mut list = Scatter::vector(cx.memory(), iov, count)?;
     if Source::remaining(&list) == 0 {
         return Ok(0);
     }
+    let end = pipe(&file).ok_or(Errno::EBADF)?;
     let queues = [end.wait_queue(), None];
     if file.writable() {
         let mut done = 0_usize;

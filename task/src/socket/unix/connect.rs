@@ -141,6 +141,8 @@ impl UnixSocket {
     fn connect_stream(&self, address: &UnixAddress, caller: &Caller<'_>) -> Result<()> {
         self.bind_if_passing_cred()?;
         let listener = names::find(address, self.kind, caller)?;
+        // The listener's state is looked at before the caller's, and again when they are joined.
+        listener.state.lock().takes_connection(&self.this)?;
         self.begin_connect()?;
         let result = self.join(&listener, caller);
         if result.is_err() {
@@ -169,17 +171,7 @@ impl UnixSocket {
         server.common_changed();
         let listener_identity = {
             let mut state = listener.state.lock();
-            if state.closed || state.no_receive {
-                return Err(Errno::ECONNREFUSED);
-            }
-            let full = match &state.role {
-                Role::Listening { backlog, pending } => pending.len() > *backlog,
-                _ => return Err(Errno::ECONNREFUSED),
-            };
-            if full {
-                state.wait_for_room(&self.this);
-                return Err(Errno::EAGAIN);
-            }
+            state.takes_connection(&self.this)?;
             {
                 let mut server_state = server.state.lock();
                 server_state.role = Role::Connected;

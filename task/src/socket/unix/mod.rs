@@ -28,7 +28,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 
-use chitin_abi::net::{AF_UNIX, SOCK_DGRAM, SOCK_RAW, SOCK_SEQPACKET, SOCK_STREAM};
+use chitin_abi::net::{AF_UNIX, SOCK_DGRAM, SOCK_RAW, SOCK_SEQPACKET, SOCK_STREAM, SOL_SOCKET};
 use chitin_abi::poll::PollEvents;
 use chitin_abi::{Errno, GuestAddr, Result};
 use chitin_vfs::file::IoctlContext;
@@ -239,6 +239,21 @@ impl State {
         self.waiting.push(who.clone());
     }
 
+    /// Whether a connection can be put into its queue; notes who is to be woken when there is room.
+    fn takes_connection(&mut self, who: &Weak<UnixSocket>) -> Result<()> {
+        if self.closed || self.no_receive {
+            return Err(Errno::ECONNREFUSED);
+        }
+        match &self.role {
+            Role::Listening { backlog, pending } if pending.len() > *backlog => {
+                self.wait_for_room(who);
+                Err(Errno::EAGAIN)
+            }
+            Role::Listening { .. } => Ok(()),
+            _ => Err(Errno::ECONNREFUSED),
+        }
+    }
+
     const fn is_connected(&self) -> bool {
         matches!(self.role, Role::Connected)
     }
@@ -309,6 +324,16 @@ impl Socket for UnixSocket {
 
     fn option(&self, level: u32, name: u32, room: usize, caller: &Caller<'_>) -> Result<Vec<u8>> {
         self.unix_option(level, name, room, caller)
+    }
+
+    fn set_option(
+        &self,
+        level: u32,
+        _name: u32,
+        _value: &[u8],
+        _caller: &Caller<'_>,
+    ) -> Result<()> {
+        Err(if level == SOL_SOCKET { Errno::ENOPROTOOPT } else { Errno::EOPNOTSUPP })
     }
 
     fn common_changed(&self) {

@@ -109,10 +109,10 @@ impl UnixSocket {
     ) -> Result<usize> {
         let this = self.arc()?;
         let named = message.to.filter(|_| self.kind == Kind::Datagram);
-        let other = match named {
-            Some(bytes) => Target::Name(address::parse_named(bytes)?),
-            None => Target::Peer(self.connected_peer()?),
-        };
+        let name = named.map(address::parse_named).transpose()?;
+        if self.kind == Kind::SeqPacket && !self.state.lock().is_connected() {
+            return Err(Errno::ENOTCONN);
+        }
         let length = from.remaining();
         if length.saturating_add(DATAGRAM_RESERVE) > self.budget.limit() {
             return Err(Errno::EMSGSIZE);
@@ -129,9 +129,9 @@ impl UnixSocket {
         if self.budget.used() >= self.budget.limit() {
             return Err(Errno::EAGAIN);
         }
-        let other = match other {
-            Target::Name(name) => names::find(&name, self.kind, caller)?,
-            Target::Peer(peer) => peer,
+        let other = match name {
+            Some(name) => names::find(&name, self.kind, caller)?,
+            None => self.peer().ok_or(Errno::ENOTCONN)?,
         };
         self.may_send_to(&other)?;
         if !Arc::ptr_eq(&other, &this) && other.refuses(&this) {
@@ -139,18 +139,6 @@ impl UnixSocket {
         }
         self.deliver(from, &other, message, caller)?;
         Ok(length)
-    }
-
-    fn connected_peer(&self) -> Result<Arc<Self>> {
-        let state = self.state.lock();
-        if self.kind == Kind::SeqPacket && !state.is_connected() {
-            return Err(Errno::ENOTCONN);
-        }
-        match &state.peer {
-            Some(peer) => Ok(Arc::clone(peer)),
-            None if state.no_send && self.kind == Kind::SeqPacket => Err(Errno::EPIPE),
-            None => Err(Errno::ENOTCONN),
-        }
     }
 
     fn deliver(
@@ -231,11 +219,6 @@ impl UnixSocket {
             None => (asked(self) || asked(peer)).then(|| caller.sender()),
         }
     }
-}
-
-enum Target {
-    Name(address::UnixAddress),
-    Peer(Arc<UnixSocket>),
 }
 
 /// Up to `count` bytes in a buffer of their own.
