@@ -141,7 +141,7 @@ impl File for MemoryFile {
     fn ioctl(&self, command: u32, argument: GuestAddr, context: &dyn IoctlContext) -> Result<u64> {
         match (self.kind, command) {
             (Kind::Random, RNDGETENTCNT) => {
-                context.memory().write(argument, &ENTROPY_BITS.to_ne_bytes())?
+                context.memory().write(argument, &ENTROPY_BITS.to_ne_bytes())?;
             }
             (
                 Kind::Random,

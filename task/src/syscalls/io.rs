@@ -132,7 +132,7 @@ fn signal_failure(cx: &Ctx<'_>, error: SysError, env: &VfsEnv, no_signal: bool) 
     match error {
         SysError::Errno(Errno::EPIPE) if !no_signal => cx.signal_self(SIGPIPE),
         SysError::Errno(Errno::EFBIG) if env.file_size_limit <= chitin_vfs::rw::MAX_OFFSET => {
-            cx.signal_self(SIGXFSZ)
+            cx.signal_self(SIGXFSZ);
         }
         _ => {}
     }

@@ -75,7 +75,7 @@ fn link(object: &Object, fd: i32, file: &OpenFile) -> Node {
         mode,
         move |env| {
             access::check(env, &*reading.task().map_err(|_| Errno::ENOENT)?)?;
-            Ok(text(&*open_file(&reading, fd)?.0, env))
+            Ok(text(&open_file(&reading, fd)?.0, env))
         },
         move |env| {
             access::check(env, &*following.task().map_err(|_| Errno::ENOENT)?)?;

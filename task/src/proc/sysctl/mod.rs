@@ -101,7 +101,7 @@ fn node(view: &Arc<View>, row: Row) -> Node {
         match row.1 {
             Kind::Fixed(text) => out.extend_from_slice(text.as_bytes()),
             Kind::Numbers(default, ..) | Kind::Text(default) => {
-                out.append(&mut kernel.sysctls.get(row.0, default))
+                out.append(&mut kernel.sysctls.get(row.0, default));
             }
             Kind::Live(show, _) => out.extend_from_slice(show(&kernel, env)?.as_bytes()),
         }

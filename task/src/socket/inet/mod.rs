@@ -416,7 +416,7 @@ impl Socket for InetSocket {
                 options.receive_buffer = Some(receive);
             }),
             Proto::Udp => {
-                stack.udp_configure(self.id, |options| options.receive_buffer = Some(receive))
+                stack.udp_configure(self.id, |options| options.receive_buffer = Some(receive));
             }
         });
         self.queue.notify(PollEvents::POLLOUT);

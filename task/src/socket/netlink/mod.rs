@@ -108,7 +108,7 @@ impl NetlinkSocket {
                 match answered {
                     Err(errno) => answers.push(status(&header, message, port, errno.raw())),
                     Ok(()) if header.flags & NLM_F_ACK != 0 => {
-                        answers.push(status(&header, message, port, 0))
+                        answers.push(status(&header, message, port, 0));
                     }
                     Ok(()) => {}
                 }

@@ -50,7 +50,7 @@ pub(super) fn read(
         let (level, kind) = (header.level.cast_unsigned(), header.kind.cast_unsigned());
         match (level, kind) {
             (SOL_SOCKET, SCM_RIGHTS) if socket.info().domain == AF_UNIX => {
-                take_files(cx, data, &mut files)?
+                take_files(cx, data, &mut files)?;
             }
             (SOL_SOCKET, SCM_CREDENTIALS) => control.identity = Some(claimed(cx, data)?),
             (SOL_SOCKET, _) => return Err(Errno::EINVAL),
