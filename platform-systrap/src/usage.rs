@@ -12,7 +12,8 @@ use crate::layout;
 use crate::process::Process;
 use crate::raw::host;
 
-/// `CPUCLOCK_PROF` (user and system) and `CPUCLOCK_VIRT` (user) of a process.
+/// Of a process: `CPUCLOCK_PROF` (0: user and system, in ticks), `CPUCLOCK_VIRT` (1: user, in ticks) and
+/// `CPUCLOCK_SCHED` (2: the exact sum).
 fn clock_of(pid: i32, kind: i32) -> i32 {
     !pid << 3 | kind
 }
@@ -22,10 +23,19 @@ pub fn process_time(process: &Process) -> (u64, u64) {
     if let Some(time) = process.last_cpu() {
         return time;
     }
-    let clocks =
-        process.with_pid(|pid| (host::clock(clock_of(pid, 0)), host::clock(clock_of(pid, 1))));
-    let (all, user) = clocks.unwrap_or((0, 0));
-    (user, all.saturating_sub(user))
+    let clocks = process.with_pid(|pid| [0, 1, 2].map(|kind| host::clock(clock_of(pid, kind))));
+    let [ticks, user_ticks, exact] = clocks.unwrap_or_default();
+    split(exact.max(ticks), user_ticks, ticks)
+}
+
+/// Divides an exact time as the ticks are divided.
+fn split(exact: u64, user_ticks: u64, ticks: u64) -> (u64, u64) {
+    if ticks == 0 {
+        return (exact, 0);
+    }
+    let user = u128::from(exact) * u128::from(user_ticks.min(ticks)) / u128::from(ticks);
+    let user = u64::try_from(user).unwrap_or(exact);
+    (user, exact.saturating_sub(user))
 }
 
 fn read(process: &Process, path: &str) -> Option<String> {
@@ -38,9 +48,10 @@ fn read(process: &Process, path: &str) -> Option<String> {
 
 /// User and system time of one thread, nanoseconds.
 pub fn thread_time(process: &Process, tid: i32) -> (u64, u64) {
-    let path = |pid: i32| format!("{pid}/task/{tid}/stat");
-    let text = process.with_pid(|pid| read(process, &path(pid))).ok().flatten();
-    let ticks = text.and_then(|text| {
+    let file = |pid: i32, name: &str| read(process, &format!("{pid}/task/{tid}/{name}"));
+    let texts = process.with_pid(|pid| (file(pid, "stat"), file(pid, "schedstat")));
+    let (stat, exact) = texts.unwrap_or_default();
+    let ticks = stat.and_then(|text| {
         // The name may hold spaces; the fields behind it start with number 3.
         let rest = text.rsplit_once(')')?.1.to_owned();
         let mut fields = rest.split_ascii_whitespace().skip(11);
@@ -49,8 +60,10 @@ pub fn thread_time(process: &Process, tid: i32) -> (u64, u64) {
         Some((user, system))
     });
     let (user, system) = ticks.unwrap_or((0, 0));
+    let all = user.saturating_add(system);
     let tick = 1_000_000_000 / rustix::param::clock_ticks_per_second().max(1);
-    (user.saturating_mul(tick), system.saturating_mul(tick))
+    let exact = exact.and_then(|text| text.split_ascii_whitespace().next()?.parse().ok());
+    split(exact.unwrap_or(all.saturating_mul(tick)), user, all)
 }
 
 /// Resident bytes: all, and of files and shared memory.

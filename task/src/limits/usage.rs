@@ -52,7 +52,7 @@ pub fn process_cpu(task: &Task) -> (u64, u64) {
     (known.0.max(counted.0), known.1.max(counted.1))
 }
 
-/// CPU time of the caller. One call to the host.
+/// CPU time of the caller. One to three calls to the host.
 pub fn own_cpu(cx: &Ctx<'_>) -> (u64, u64) {
     let cpu = cx.thread.cpu_time();
     cx.task.cpu.set(cpu);

@@ -59,7 +59,7 @@ pub fn new_session(task: &Arc<Task>) -> Result<u32> {
 /// # Errors
 /// EINVAL, ESRCH, EACCES, EPERM as documented.
 pub fn set_pgrp(task: &Arc<Task>, pid: i32, pgrp: i32) -> Result<()> {
-    if pgrp < 0 {
+    if pgrp < 0 || pgrp == 0 && pid < 0 {
         return Err(Errno::EINVAL);
     }
     let ns = task.pid_ns();

@@ -400,6 +400,23 @@ pub fn pidfd_open(cx: &mut Ctx<'_>, pid: i32, flags: Flags) -> SysResult {
     Ok(u64::from(fd.unsigned_abs()))
 }
 
+/// A descriptor of `/proc/PID` stands for the process, too.
+fn of_proc_directory(
+    cx: &Ctx<'_>,
+    file: &chitin_vfs::file::OpenFile,
+) -> Option<Arc<chitin_vfs::file::OpenFile>> {
+    let path = file.path().filter(|path| path.mount().super_block().fs().name() == "proc")?;
+    let above = path.dentry().parent()?;
+    if !Arc::ptr_eq(&above, path.mount().root()) {
+        return None;
+    }
+    let number: u32 = core::str::from_utf8(&path.dentry().name()).ok()?.parse().ok()?;
+    let tree = cx.kernel().tree.lock();
+    let group = Arc::clone(&tree.process_in(&cx.task.pid_ns(), number)?.group);
+    drop(tree);
+    Some(pidfd::open_group(cx.kernel(), &group, OpenFlags::empty()))
+}
+
 /// `pidfd_send_signal(2)`.
 pub fn pidfd_send_signal(
     cx: &mut Ctx<'_>,
@@ -413,6 +430,7 @@ pub fn pidfd_send_signal(
         return Err(Errno::EINVAL.into());
     }
     let file = cx.task.files().get(pidfd.0)?;
+    let file = of_proc_directory(cx, &file).unwrap_or(file);
     let pidfd = file.file().as_any().downcast_ref::<PidFd>().ok_or(Errno::EBADF)?;
     if !pidfd.group().pid.namespace().is_some_and(|ns| ns.is_within(&cx.task.pid_ns())) {
         return Err(Errno::EINVAL.into());
