@@ -55,7 +55,12 @@ impl File for OpenDir {
     fn read_dir(&self, position: u64, emit: &mut dyn FnMut(DirEntry<'_>) -> bool) -> Result<()> {
         let mut at = self.at.lock();
         if *at != position || position == 0 {
-            rustix::fs::seek(&self.fd, SeekFrom::Start(position)).map_err(from_host)?;
+            match rustix::fs::seek(&self.fd, SeekFrom::Start(position)) {
+                Ok(_) => {}
+                // Behind all that the host's directory can have.
+                Err(rustix::io::Errno::INVAL) => return Ok(()),
+                Err(error) => return Err(from_host(error)),
+            }
         }
         let own = self.inode.id;
         let is_root = self.inode.place.lock().parent.is_none();

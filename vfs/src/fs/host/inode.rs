@@ -2,8 +2,10 @@
 
 use core::any::Any;
 use core::sync::atomic::{AtomicBool, Ordering};
+use core::time::Duration;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Weak};
+use std::time::Instant;
 
 use chitin_abi::fs::{OpenFlags, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG};
 use chitin_abi::time::Timespec;
@@ -21,6 +23,10 @@ use crate::host_errno::from_host;
 use crate::inode::Inode;
 use crate::inode_state::InodeState;
 use crate::super_block::SuperBlock;
+
+/// How long attributes in a shared tree are believed: for the rest of the operation that asked for them (a walk
+/// looks at those of each component twice), not for another one that could follow a change by somebody else.
+const ONE_OPERATION: Duration = Duration::from_micros(50);
 
 /// Where a file was last seen.
 #[derive(Clone)]
@@ -44,6 +50,20 @@ pub(super) struct Fds {
     pub pinned: Vec<Arc<CachedFd>>,
 }
 
+/// Attributes as the host said them.
+#[derive(Clone, Copy)]
+struct Known {
+    attr: Attr,
+    /// When they are to be asked for again; never in a tree of our own.
+    until: Option<Instant>,
+}
+
+impl Known {
+    fn new(fs: &HostFs, attr: Attr) -> Self {
+        Self { attr, until: fs.is_shared().then(|| Instant::now() + ONE_OPERATION) }
+    }
+}
+
 /// One file of the host.
 pub(super) struct HostInode {
     pub fs: Arc<HostFs>,
@@ -55,7 +75,7 @@ pub(super) struct HostInode {
     pub kind: u32,
     pub place: Mutex<Place>,
     pub fds: Mutex<Fds>,
-    attr: Mutex<Option<Attr>>,
+    attr: Mutex<Option<Known>>,
     link: Mutex<Option<Arc<[u8]>>>,
     /// Held over an append.
     pub appending: Mutex<()>,
@@ -82,7 +102,7 @@ impl HostInode {
             kind: attr::mode(stat) & S_IFMT,
             place: Mutex::new(place),
             fds: Mutex::default(),
-            attr: Mutex::new(Some(attr::convert(stat, super_block.dev, ino))),
+            attr: Mutex::new(Some(Known::new(fs, attr::convert(stat, super_block.dev, ino)))),
             link: Mutex::new(None),
             appending: Mutex::new(()),
             volatile: AtomicBool::new(false),
@@ -153,7 +173,7 @@ impl HostInode {
     /// Remembers attributes that were just read.
     pub fn store_attr(&self, stat: &Statx) {
         let attr = attr::convert(stat, self.super_block.dev, self.ino);
-        *self.attr.lock() = Some(attr);
+        *self.attr.lock() = Some(Known::new(&self.fs, attr));
     }
 
     /// Forgets attributes: something has changed.
@@ -162,10 +182,12 @@ impl HostInode {
     }
 
     fn cached_attr(&self) -> Option<Attr> {
-        if self.fs.is_shared() || self.volatile.load(Ordering::Relaxed) {
-            return None;
-        }
-        *self.attr.lock()
+        let known = (*self.attr.lock())?;
+        let believed = match known.until {
+            Some(until) => Instant::now() < until,
+            None => !self.volatile.load(Ordering::Relaxed),
+        };
+        believed.then_some(known.attr)
     }
 
     /// Any open descriptor of the file.

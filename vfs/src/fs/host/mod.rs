@@ -67,7 +67,7 @@ pub enum CachePolicy {
     /// Only this file system: what has been seen stays true.
     #[default]
     Exclusive,
-    /// Other processes of the host, too: nothing is believed for longer than one operation.
+    /// Other processes of the host, too: nothing is believed for longer than one operation takes.
     Shared,
 }
 
