@@ -56,6 +56,12 @@ pub mod config {
     pub const WARDEN_PROGRAM: u64 = 0x410;
     /// `struct sock_fprog` of the guest threads' filter.
     pub const GUEST_PROGRAM: u64 = 0x420;
+    /// The core of the worker that spins, plus 1; 0 while none does.
+    pub const SPINNER: u64 = 0x440;
+    /// How often a stub looks whether its request is taken before it rings, while a worker spins.
+    pub const SPIN_POSTED: u64 = 0x480;
+    /// How often it looks for the answer to a request that is taken before it sleeps.
+    pub const SPIN_TAKEN: u64 = 0x484;
     /// Instructions of the filters.
     pub const INSTRUCTIONS: u64 = 0x2000;
     /// Bytes for them.
@@ -125,6 +131,9 @@ pub mod channel {
     /// In the header: not 0 while the host thread exists.
     pub const ALIVE: u64 = 36;
 
+    /// In the header: the core on which the guest stopped.
+    pub const CORE: u64 = 40;
+
     /// Word: the guest may run on.
     pub const GO: u32 = 0;
     /// Word: the guest has stopped.
@@ -133,6 +142,10 @@ pub mod channel {
     pub const PARKED: u32 = 2;
     /// Word: the thread shall end.
     pub const EXIT: u32 = 3;
+    /// Word: the guest has stopped, and a worker has seen it.
+    pub const TAKEN: u32 = 4;
+    /// Word: the same, and the answer will take its time.
+    pub const LATER: u32 = 5;
 
     /// Flag: load both bases before the guest runs on.
     pub const SET_BASES: u32 = 1;

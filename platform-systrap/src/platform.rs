@@ -20,12 +20,12 @@ use crate::process::Process;
 use crate::raw::arena::Arena;
 use crate::raw::{host, text, zygote};
 use crate::reaper::Registry;
-use crate::shared::{Bell, Shared};
+use crate::shared::{Bell, Shared, Spinner};
 use crate::space::{self, Space};
 use crate::table::{Numbers, PLACES, Table};
 use crate::ticket::Waiting;
 use crate::xstate::{self, Shape};
-use crate::{fork, order, vdso};
+use crate::{doorbell, fork, order, vdso};
 
 /// `HWCAP2_FSGSBASE`.
 const FSGSBASE: u64 = 2;
@@ -88,6 +88,7 @@ impl Systrap {
             descriptors,
             cores: cores(workers),
             bells: (0..workers).map(|_| bell()).collect::<io::Result<_>>()?,
+            spinner: Spinner::default(),
             running: Table::new(),
             ordering: Table::new(),
             registry: Registry::default(),
@@ -147,7 +148,13 @@ fn cores(workers: usize) -> Vec<usize> {
 
 fn bell() -> io::Result<Bell> {
     let counter = rustix::event::eventfd(0, EventfdFlags::CLOEXEC)?;
-    Ok(Bell { counter, rung: false.into(), core: Mutex::new(None) })
+    Ok(Bell {
+        counter,
+        rung: false.into(),
+        core: Mutex::new(None),
+        is_recruited: false.into(),
+        pace: Mutex::default(),
+    })
 }
 
 /// `/proc`, if it is that of this process's own pid namespace.
@@ -165,6 +172,9 @@ fn configure(orders: &Arena, descriptors: Descriptors, fsgsbase: bool) -> io::Re
     let cores: Vec<u8> = (0..0x400).map(|core| (core % workers) as u8).collect();
     orders.write(config::WORKER_OF, &cores);
     orders.store64(config::ONE, 1);
+    let (posted, taken) = doorbell::looks();
+    orders.store32(config::SPIN_POSTED, posted);
+    orders.store32(config::SPIN_TAKEN, taken);
     let mut at = config::INSTRUCTIONS;
     let programs = [
         (config::WARDEN_PROGRAM, filter::warden(descriptors)),

@@ -3,11 +3,12 @@
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use smallvec::SmallVec;
 
 use crate::frame::Channel;
 use crate::layout::{self, Descriptors, channel, config};
@@ -45,6 +46,8 @@ pub struct Shared {
     pub cores: Vec<usize>,
     /// Doorbells.
     pub bells: Vec<Bell>,
+    /// Who spins.
+    pub spinner: Spinner,
     /// Channels of running threads, and who is to be told.
     pub running: Table<Listener>,
     /// Order pages with a list under way, and whose it is.
@@ -71,6 +74,39 @@ pub struct Bell {
     pub rung: AtomicBool,
     /// The core on which the worker slept last.
     pub core: Mutex<Option<usize>>,
+    /// Asked to spin by another worker.
+    pub is_recruited: AtomicBool,
+    /// Calls that the worker has taken since it last slept or spun for long, and since when.
+    pub pace: Mutex<Pace>,
+}
+
+/// What a worker knows of how often it is needed.
+#[derive(Default)]
+pub struct Pace {
+    /// Rings by guests.
+    pub rings: u32,
+    /// When the first of them came.
+    pub since: u64,
+    /// What it found while it spun.
+    pub found: u32,
+    /// Threads whose requests it has taken and may not have answered.
+    pub taken: Taken,
+    /// A thread that stopped on the core of the worker that spins.
+    pub is_shared: bool,
+}
+
+/// Numbers of channels.
+pub type Taken = SmallVec<[u32; 8]>;
+
+/// The worker that spins, if any.
+#[derive(Default)]
+pub struct Spinner {
+    /// Its number, plus 1.
+    pub worker: AtomicU64,
+    /// No worker is asked to spin before this time.
+    pub not_before: AtomicU64,
+    /// For how long none is asked next time it was in vain.
+    pub pause: AtomicU64,
 }
 
 impl Shared {
@@ -116,6 +152,11 @@ impl Shared {
         self.orders.u32(self.sleeping(worker)).swap(0, Ordering::SeqCst) == 1
     }
 
+    /// Says on which core a worker spins (plus 1), or that none does.
+    pub fn set_spinner(&self, core: u32) {
+        self.orders.u32(config::SPINNER).store(core, Ordering::SeqCst);
+    }
+
     /// Says which worker serves a core.
     pub fn set_worker_of(&self, core: usize, worker: usize) {
         let core = core as u64 & 0x3ff;
@@ -150,11 +191,35 @@ impl Shared {
         self.channels.u32(offset).load(Ordering::SeqCst) != channel::GO
     }
 
-    /// Tells whoever waits for a thread that has stopped or an order that is done; says how many.
-    pub fn collect(&self) -> usize {
+    fn change_word(&self, place: u32, from: u32, to: u32) -> bool {
+        let offset = Self::channel_offset(place) + channel::HEADER + channel::WORD;
+        let word = self.channels.u32(offset);
+        word.compare_exchange(from, to, Ordering::SeqCst, Ordering::Relaxed).is_ok()
+    }
+
+    /// Has threads whose requests this worker took, and that are still not answered, sleep at once.
+    pub fn defer(&self, taken: Taken) {
+        for place in taken {
+            self.change_word(place, channel::TAKEN, channel::LATER);
+        }
+    }
+
+    /// The core on which a thread says that it stopped.
+    pub fn core_of(&self, place: u32) -> u32 {
+        self.channels.load32(Self::channel_offset(place) + channel::HEADER + channel::CORE)
+    }
+
+    /// Tells whoever waits for a thread that has stopped or an order that is done; says how many. A worker that
+    /// spins writes down which requests it takes.
+    pub fn collect(&self, mut spinning: Option<&mut Taken>) -> usize {
         let mut count = 0;
         self.running.each(|place| {
             if self.has_stopped(place) && self.running.unmark(place) {
+                if let Some(taken) = &mut spinning
+                    && self.change_word(place, channel::POSTED, channel::TAKEN)
+                {
+                    taken.push(place);
+                }
                 self.tell(place);
                 count += 1;
             }

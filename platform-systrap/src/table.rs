@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
@@ -45,6 +45,7 @@ type Chunk<T> = OnceLock<Box<[Mutex<Option<T>>]>>;
 pub struct Table<T> {
     marks: Box<[AtomicU64]>,
     summary: Box<[AtomicU64]>,
+    count: AtomicUsize,
     cells: Box<[Chunk<T>]>,
 }
 
@@ -55,6 +56,7 @@ impl<T> Table<T> {
         Self {
             marks: (0..words).map(|_| AtomicU64::new(0)).collect(),
             summary: (0..words / 64).map(|_| AtomicU64::new(0)).collect(),
+            count: AtomicUsize::new(0),
             cells: (0..PLACES / CHUNK).map(|_| OnceLock::new()).collect(),
         }
     }
@@ -70,8 +72,19 @@ impl<T> Table<T> {
     /// Marks a place.
     pub fn mark(&self, place: u32) {
         let word = (place % PLACES / 64) as usize;
-        self.marks[word].fetch_or(1 << (place % 64), Ordering::SeqCst);
+        let bit = 1 << (place % 64);
+        let before = self.marks[word].fetch_or(bit, Ordering::SeqCst);
         self.summary[word / 64].fetch_or(1 << (word % 64), Ordering::SeqCst);
+        if before & bit == 0 {
+            self.count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How many places are marked. May be off for a moment while others mark.
+    pub fn count(&self) -> usize {
+        // Taking a mark away can overtake the counting of it.
+        let count = self.count.load(Ordering::Relaxed);
+        if count > PLACES as usize { 0 } else { count }
     }
 
     /// Takes the mark away; says whether there was one.
@@ -85,7 +98,11 @@ impl<T> Table<T> {
                 self.summary[word / 64].fetch_or(1 << (word % 64), Ordering::SeqCst);
             }
         }
-        before & bit != 0
+        let was_marked = before & bit != 0;
+        if was_marked {
+            self.count.fetch_sub(1, Ordering::Relaxed);
+        }
+        was_marked
     }
 
     /// Calls `visit` for each marked place until it says false.
@@ -130,6 +147,7 @@ mod tests {
         }
         assert!(table.unmark(64));
         assert!(!table.unmark(64));
+        assert_eq!(table.count(), 4);
         let mut seen = Vec::new();
         table.each(|place| {
             seen.push(place);

@@ -11,8 +11,8 @@
 //! operation is loaded whole and the list's number is compared behind that, so that a list that the sentry
 //! rewrites (because guest code forged a reply) is never carried out in halves: the process ends instead.
 //!
-//! Costs: handler: no host call but at most one `write` (only while the worker of this core sleeps), one
-//! `futex` (only if the answer is not there), and `rt_sigreturn`.
+//! Costs: handler: no host call but at most one `write` (only while the worker of this core sleeps and none spins
+//! elsewhere), one `futex` (only if the answer is not there), and `rt_sigreturn`.
 
 use core::arch::global_asm;
 
@@ -62,16 +62,50 @@ global_asm!(
     "rdgsbase rax",
     "mov [rbx + {gs_base}], rax",
     "2:",
+    "mov ecx, 0x7b", // as in CHITIN_RING
+    "lsl r8d, ecx",
+    "and r8d, 0xfff",
+    "mov [rbx + {core}], r8d",
     "mov eax, {posted}",
     "xchg [rbx + {word}], eax",
+    // While a worker spins on another core, it will see the word: no need to ring.
+    "mov rsi, {config}",
+    "mov edx, [rsi + {spinner}]",
+    "sub edx, 1",
+    "jc 13f",
+    "cmp edx, r8d",
+    "je 13f",
+    "mov ecx, [rsi + {spin_posted}]",
+    "10:",
+    "cmp dword ptr [rbx + {word}], {posted}",
+    "jne 11f",
+    "pause",
+    "sub ecx, 1",
+    "ja 10b",
+    "jmp 13f",
+    "11:",
+    "mov ecx, [rsi + {spin_taken}]",
+    "12:",
+    "cmp dword ptr [rbx + {word}], {taken}",
+    "jne 3f",
+    "pause",
+    "sub ecx, 1",
+    "ja 12b",
+    "jmp 3f",
+    "13:",
     "CHITIN_RING",
     "3:",
-    "mov eax, {posted}",
+    "mov eax, [rbx + {word}]",
+    "14:",
+    "test eax, eax",
+    "jz 5f",
+    "cmp eax, {exit}",
+    "je 5f",
+    "cmp eax, {parked}",
+    "je 4f",
     "mov ecx, {parked}",
     "lock cmpxchg [rbx + {word}], ecx",
-    "je 4f",
-    "cmp eax, {parked}",
-    "jne 5f",
+    "jne 14b",
     "4:",
     "lea rdi, [rbx + {word}]",
     "xor esi, esi",
@@ -246,6 +280,11 @@ global_asm!(
     posted = const channel::POSTED,
     parked = const channel::PARKED,
     exit = const channel::EXIT,
+    taken = const channel::TAKEN,
+    core = const channel::CORE,
+    spinner = const config::SPINNER,
+    spin_posted = const config::SPIN_POSTED,
+    spin_taken = const config::SPIN_TAKEN,
     set_bases = const channel::SET_BASES,
     fsgsbase = const channel::FSGSBASE,
     worker_of = const config::WORKER_OF,
