@@ -108,6 +108,10 @@ fn filter(cx: &mut Ctx<'_>, number: u64) -> Option<SysResult> {
             // The handler finds the call's number where the result would be.
             Some(Err(SysError::NoReturn))
         }
+        Verdict::EndThread => {
+            exit::exit_thread(task, chitin_abi::signal::SIGKILL.cast_signed());
+            Some(Err(SysError::NoReturn))
+        }
         Verdict::KillThread
             if task
                 .kernel

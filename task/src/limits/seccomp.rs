@@ -49,6 +49,8 @@ pub enum Verdict {
     Fail(u16),
     /// SIGSYS, with this value in `si_errno`.
     Trap(u16),
+    /// The thread ends as by SIGKILL: it is in strict mode.
+    EndThread,
     /// The thread ends with SIGSYS.
     KillThread,
     /// The process ends with SIGSYS.
@@ -123,7 +125,7 @@ impl SeccompFilters {
     pub fn check(&self, regs: &Regs, number: u64) -> Verdict {
         if self.strict {
             let allowed = matches!(number, nr::READ | nr::WRITE | nr::EXIT | nr::RT_SIGRETURN);
-            return if allowed { Verdict::Allow } else { Verdict::KillThread };
+            return if allowed { Verdict::Allow } else { Verdict::EndThread };
         }
         let Some(newest) = &self.newest else { return Verdict::Allow };
         let data = SeccompData {

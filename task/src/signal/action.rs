@@ -83,11 +83,11 @@ impl Actions {
         Ok(core::mem::replace(entry, action))
     }
 
-    /// Puts the default back (`SA_RESETHAND`, forced signals).
+    /// Puts the default handler back (`SA_RESETHAND`, forced signals); flags and mask stay, as on Linux.
     pub fn reset(&self, signal: u32) {
         let Ok(index) = Self::index(signal) else { return };
         if let Some(entry) = self.table.lock().get_mut(index) {
-            *entry = SigAction::default();
+            entry.handler = SIG_DFL;
         }
     }
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use chitin_abi::process::{
-    CAP_SYS_NICE, IOPRIO_CLASS_BE, IOPRIO_CLASS_IDLE, IOPRIO_CLASS_NONE, IOPRIO_CLASS_RT,
-    IOPRIO_CLASS_SHIFT, IOPRIO_NR_LEVELS, IOPRIO_PRIO_MASK, IOPRIO_WHO_PGRP, IOPRIO_WHO_PROCESS,
+    CAP_SYS_NICE, IOPRIO_CLASS_BE, IOPRIO_CLASS_IDLE, IOPRIO_CLASS_MASK, IOPRIO_CLASS_NONE,
+    IOPRIO_CLASS_RT, IOPRIO_CLASS_SHIFT, IOPRIO_NR_LEVELS, IOPRIO_WHO_PGRP, IOPRIO_WHO_PROCESS,
     IOPRIO_WHO_USER, PRIO_PGRP, PRIO_PROCESS, PRIO_USER, RLIMIT_NICE, RLIMIT_RTPRIO,
     SCHED_ATTR_SIZE_VER0, SCHED_ATTR_SIZE_VER1, SCHED_DEADLINE, SCHED_FLAG_ALL,
     SCHED_FLAG_KEEP_PARAMS, SCHED_FLAG_KEEP_POLICY, SCHED_FLAG_RESET_ON_FORK, SCHED_IDLE,
@@ -401,7 +401,7 @@ pub fn ioprio_get(cx: &mut Ctx<'_>, which: i32, who: i32) -> SysResult {
 /// `ioprio_set(2)`.
 pub fn ioprio_set(cx: &mut Ctx<'_>, which: i32, who: i32, ioprio: i32) -> SysResult {
     let value = ioprio.cast_unsigned();
-    let (class, level) = (value >> IOPRIO_CLASS_SHIFT, value & IOPRIO_PRIO_MASK & 7);
+    let (class, level) = ((value >> IOPRIO_CLASS_SHIFT) & IOPRIO_CLASS_MASK, value & 7);
     match class {
         IOPRIO_CLASS_RT => {
             let cred = cx.task.cred();
