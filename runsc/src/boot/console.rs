@@ -30,16 +30,7 @@ pub(crate) fn open(
 ) -> Result<OpenConsole> {
     let env = VfsEnv::new(Arc::clone(&kernel.vfs), None);
     let cred = Cred::root();
-    let root = mounts.root();
-    let walk = Walk {
-        base: root.clone(),
-        root,
-        cred: &cred,
-        umask: 0,
-        now: env.shared.clock.now(),
-        resolve: ResolveFlags::empty(),
-        env: &env,
-    };
+    let walk = walk(mounts, &cred, &env);
     let terminal = match console {
         Console::Stream(fd) | Console::Terminal(fd) => fd,
     };
@@ -48,6 +39,38 @@ pub(crate) fn open(
     let owner = (process.uid, process.gid);
     console::open(&walk, b"/dev/pts", owner, terminal, window, &poller)
         .context(|| "cannot open a terminal (a devpts has to be mounted on /dev/pts)")
+}
+
+fn walk<'a>(mounts: &MountNamespace, cred: &'a Cred, env: &'a VfsEnv) -> Walk<'a> {
+    let root = mounts.root();
+    Walk {
+        base: root.clone(),
+        root,
+        cred,
+        umask: 0,
+        now: env.shared.clock.now(),
+        resolve: ResolveFlags::empty(),
+        env,
+    }
+}
+
+/// Makes the terminal of a container's first process its `/dev/console`, where there is a place for that.
+pub(crate) fn bind(kernel: &Arc<Kernel>, mounts: &Arc<MountNamespace>, console: &OpenConsole) {
+    let env = VfsEnv::new(Arc::clone(&kernel.vfs), None);
+    let cred = Cred::root();
+    let walk = walk(mounts, &cred, &env);
+    let place = || -> chitin_abi::Result<()> {
+        match walk.mknod(b"/dev/console", chitin_abi::fs::S_IFREG | 0o600, 0) {
+            Ok(_) | Err(chitin_abi::Errno::EEXIST) => {}
+            Err(errno) => return Err(errno),
+        }
+        let at = walk.lookup(b"/dev/console", true)?;
+        let slave = walk.lookup(format!("/dev/pts/{}", console.pty.index()).as_bytes(), true)?;
+        mounts.bind(&slave, &at, false).map(drop)
+    };
+    if let Err(errno) = place() {
+        crate::log::debug(|| format!("the container has no /dev/console: {errno}"));
+    }
 }
 
 fn window(terminal: &OwnedFd, process: &Plan) -> Winsize {

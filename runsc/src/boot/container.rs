@@ -321,6 +321,7 @@ fn process_spec(plan: &ProcessPlan, seccomp: Option<&Program>) -> ProcessSpec {
         rlimits: plan.limits.iter().map(limit).collect(),
         seccomp: seccomp.into_iter().cloned().collect(),
         oom_score_adj: plan.oom_score_adj.unwrap_or(0),
+        immune: false,
         ..ProcessSpec::default()
     }
 }
@@ -342,6 +343,10 @@ fn connect(
     spec.files = numbers.iter().copied().zip(files).collect();
     let Some(console) = console else { return Ok(None) };
     let open = console::open(kernel, mounts, console, process)?;
+    // The first process of a container, not a program that joins it or that `do` runs.
+    if spec.immune && !numbers.contains(&0) {
+        console::bind(kernel, mounts, &open);
+    }
     let missing = (0..3).filter(|number| !numbers.contains(number));
     spec.files.extend(missing.map(|number| (number, Arc::clone(&open.file))));
     spec.terminal = Some(open.pty);
