@@ -18,8 +18,8 @@ const MAX_RESTING: usize = 16384;
 #[derive(Default)]
 pub(crate) struct Demux {
     connections: HashMap<Tuple, SocketId>,
-    /// Until when.
-    resting: HashMap<Tuple, u64>,
+    /// Whether the connection had `SO_REUSEADDR`, and until when.
+    resting: HashMap<Tuple, (bool, u64)>,
 }
 
 impl Demux {
@@ -43,22 +43,23 @@ impl Demux {
     }
 
     /// Lets the ends of a connection rest.
-    pub(crate) fn rest(&mut self, tuple: Tuple, now: u64) {
+    pub(crate) fn rest(&mut self, tuple: Tuple, reuse: bool, now: u64) {
         if self.resting.len() >= MAX_RESTING {
-            self.resting.retain(|_, until| *until > now);
+            self.resting.retain(|_, (_, until)| *until > now);
         }
         if self.resting.len() < MAX_RESTING {
-            self.resting.insert(tuple, now.saturating_add(TIME_WAIT));
+            self.resting.insert(tuple, (reuse, now.saturating_add(TIME_WAIT)));
         }
     }
 
-    /// Whether a connection with this local address rests.
-    pub(crate) fn is_resting(&mut self, local: SocketAddr, now: u64) -> bool {
-        self.resting.retain(|_, until| *until > now);
+    /// Whether a connection with this local address rests that does not share it.
+    pub(crate) fn is_resting(&mut self, local: SocketAddr, reuse: bool, now: u64) -> bool {
+        self.resting.retain(|_, (_, until)| *until > now);
         let unspecified = local.ip().is_unspecified();
-        self.resting
-            .keys()
-            .any(|(end, _)| end.port() == local.port() && (unspecified || end.ip() == local.ip()))
+        self.resting.iter().any(|((end, _), (shares, _))| {
+            let same = end.port() == local.port() && (unspecified || end.ip() == local.ip());
+            same && !(reuse && *shares)
+        })
     }
 
     /// All ends that rest, for /proc/net/tcp.

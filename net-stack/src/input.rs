@@ -8,6 +8,7 @@ use chitin_abi::Errno;
 use chitin_abi::poll::PollEvents;
 use smallvec::SmallVec;
 
+use crate::ports::Binding;
 use crate::stack::{Socket, SocketId, Stack};
 use crate::tcp::connection::{Opening, Outcome};
 use crate::tcp::seq::Seq;
@@ -192,7 +193,17 @@ impl Stack {
         let reply = syn_ack(&child, &opening, iss);
         child.role =
             Role::SynReceived(alloc::boxed::Box::new(SynReceived { listener: Some(id), opening }));
+        let binding = Binding {
+            id: 0,
+            address: local.ip(),
+            dual: false,
+            reuse_address: child.options.reuse_address,
+            reuse_port: child.options.reuse_port,
+            listening: false,
+            user: child.options.user,
+        };
         let child = self.add(Socket::Tcp(child));
+        self.tcp_ports.insert(local.port(), Binding { id: child, ..binding });
         self.demux.insert((local, remote), child);
         self.emit_tcp(local.ip(), remote.ip(), reply, Bytes::new());
     }
@@ -215,7 +226,7 @@ impl Stack {
                 self.emit_all((local.ip(), remote.ip()), out);
                 self.after_input(id, outcome);
             }
-            Role::Idle | Role::Listening(_) | Role::Ended(_) => {}
+            Role::Idle | Role::Refused | Role::Listening(_) | Role::Ended(_) => {}
         }
     }
 
@@ -309,7 +320,7 @@ impl Stack {
     /// What a segment has made of an open connection.
     fn after_input(&mut self, id: SocketId, outcome: Outcome) {
         let Ok(socket) = self.tcp(id) else { return };
-        let (orphan, ends) = (socket.orphan, socket.ends());
+        let (orphan, ends, reuse) = (socket.orphan, socket.ends(), socket.options.reuse_address);
         match outcome {
             Outcome::Open => {
                 let events = socket.poll();
@@ -328,7 +339,7 @@ impl Stack {
                 self.end_tcp(id, false);
                 if let Some(ends) = ends {
                     let now = self.now;
-                    self.demux.rest(ends, now);
+                    self.demux.rest(ends, reuse, now);
                 }
             }
         }
@@ -343,7 +354,7 @@ impl Stack {
     fn fail(&mut self, id: SocketId, errno: Errno) {
         self.end_tcp(id, false);
         let Ok(socket) = self.tcp(id) else { return };
-        socket.role = Role::Idle;
+        socket.role = Role::Refused;
         socket.error = Some(errno);
         if socket.orphan {
             self.forget_tcp(id);

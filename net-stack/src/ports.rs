@@ -36,9 +36,8 @@ impl Ports {
     pub(crate) fn allows(&self, port: u16, new: &Binding, exclusive_listeners: bool) -> bool {
         let existing = self.by_port.get(&port).map(Vec::as_slice).unwrap_or_default();
         existing.iter().all(|old| {
-            let shared_address = old.reuse_address
-                && new.reuse_address
-                && !(exclusive_listeners && (old.listening || new.listening));
+            let shared_address =
+                old.reuse_address && new.reuse_address && !(exclusive_listeners && old.listening);
             let shared_port = old.reuse_port && new.reuse_port && old.user == new.user;
             !overlap(old, new) || shared_address || shared_port || old.id == new.id
         })

@@ -22,7 +22,7 @@ use crate::tcp::{
     Ended, Listener, Role, SynSent, TcpOptions, TcpSocket, TcpState, TcpStats, WINDOW_SHIFT,
 };
 use crate::udp::{Datagram, Marks, UdpOptions, UdpSocket};
-use crate::wire::udp::MAX_PAYLOAD;
+use crate::wire::udp::{MAX_PAYLOAD, MAX_PAYLOAD_V6};
 use crate::wire::{self, Packet};
 
 /// Names a socket of a stack.
@@ -191,6 +191,15 @@ impl Stack {
     /// # Errors
     /// EINVAL for a second time, EADDRNOTAVAIL, EADDRINUSE.
     pub fn bind(&mut self, id: SocketId, address: SocketAddr, v6_only: bool) -> Result<()> {
+        self.take_address(id, address, v6_only)?;
+        if let Ok(socket) = self.udp(id) {
+            socket.asked = socket.bound;
+        }
+        Ok(())
+    }
+
+    /// The same for an address that the stack chooses.
+    fn take_address(&mut self, id: SocketId, address: SocketAddr, v6_only: bool) -> Result<()> {
         let address = unmapped(address);
         let multicast =
             address.ip().is_multicast() || address.ip() == IpAddr::from([255, 255, 255, 255]);
@@ -228,8 +237,7 @@ impl Stack {
         let now = self.now;
         let rests = proto == Proto::Tcp
             && address.port() != 0
-            && !binding.reuse_address
-            && self.demux.is_resting(address, now);
+            && self.demux.is_resting(address, binding.reuse_address, now);
         let ports = if proto == Proto::Tcp { &mut self.tcp_ports } else { &mut self.udp_ports };
         let tcp = proto == Proto::Tcp;
         let port = match address.port() {
@@ -330,7 +338,7 @@ impl Stack {
         let bound = self.udp(id)?.bound;
         let local = match bound {
             None => {
-                self.bind(id, SocketAddr::new(source_for(to.ip()), 0), false)?;
+                self.take_address(id, SocketAddr::new(source_for(to.ip()), 0), false)?;
                 return self.udp(id).map(|socket| socket.peer = Some(to));
             }
             Some(bound) if bound.ip().is_unspecified() => {
@@ -356,6 +364,10 @@ impl Stack {
                 return Ok(());
             }
             Role::Open(_) | Role::Ended(_) | Role::Listening(_) => return Err(Errno::EISCONN),
+            Role::Refused => {
+                socket.role = Role::Idle;
+                return Err(socket.error.take().unwrap_or(Errno::ECONNABORTED));
+            }
             Role::SynSent(_) | Role::SynReceived(_) => return Err(Errno::EALREADY),
             Role::Idle => {}
         }
@@ -427,6 +439,10 @@ impl Stack {
     pub fn connect_result(&mut self, id: SocketId) -> Result<()> {
         let socket = self.tcp(id)?;
         match (&socket.role, socket.error.take()) {
+            (Role::Refused, errno) => {
+                socket.role = Role::Idle;
+                Err(errno.unwrap_or(Errno::ECONNABORTED))
+            }
             (_, Some(errno)) => Err(errno),
             (Role::SynSent(_) | Role::SynReceived(_), None) => Err(Errno::EAGAIN),
             (Role::Idle, None) => Err(Errno::ECONNABORTED),
@@ -443,7 +459,7 @@ impl Stack {
     /// EBADF.
     pub fn disconnect(&mut self, id: SocketId) -> Result<()> {
         match self.sockets.get_mut(&id).ok_or(Errno::EBADF)? {
-            Socket::Udp(socket) => socket.peer = None,
+            Socket::Udp(_) => return self.disconnect_udp(id),
             Socket::Tcp(_) => {
                 self.end_tcp(id, true);
                 if let Ok(socket) = self.tcp(id) {
@@ -456,23 +472,44 @@ impl Stack {
         Ok(())
     }
 
+    /// A UDP socket keeps of its address what it was bound to, and no more.
+    fn disconnect_udp(&mut self, id: SocketId) -> Result<()> {
+        let socket = self.udp(id)?;
+        socket.peer = None;
+        let (asked, bound) = (socket.asked, socket.bound);
+        socket.bound = asked;
+        match (asked, bound) {
+            (Some(asked), _) => {
+                if let Some(binding) = self.udp_ports.get_mut(asked.port(), id) {
+                    binding.address = asked.ip();
+                }
+            }
+            (None, Some(bound)) => self.udp_ports.remove(bound.port(), id),
+            (None, None) => {}
+        }
+        Ok(())
+    }
+
     /// Sends what fits into the buffer.
     ///
     /// # Errors
     /// EAGAIN, EPIPE, the pending error.
     pub fn tcp_send(&mut self, id: SocketId, bytes: &[u8], now: u64) -> Result<usize> {
-        let room = self.tcp_send_room(id)?.min(bytes.len());
+        let room = match self.tcp_send_room(id) {
+            Ok(room) => room.min(bytes.len()),
+            Err(errno) => return Err(self.take_error(id).unwrap_or(errno)),
+        };
         let data = bytes.get(..room).unwrap_or_default();
         self.tcp_push(id, Bytes::copy_from_slice(data), now)
     }
 
-    /// Bytes that can be sent now.
+    /// Bytes that can be sent now. A pending error is told but stays pending.
     ///
     /// # Errors
     /// As [`Stack::tcp_send`].
     pub fn tcp_send_room(&mut self, id: SocketId) -> Result<usize> {
         let socket = self.tcp(id)?;
-        if let Some(errno) = socket.error.take() {
+        if let Some(errno) = socket.error {
             return Err(errno);
         }
         if socket.shut_write {
@@ -484,7 +521,7 @@ impl Stack {
                 room => Ok(room),
             },
             Role::SynSent(_) | Role::SynReceived(_) => Err(Errno::EAGAIN),
-            Role::Idle | Role::Listening(_) | Role::Ended(_) => Err(Errno::EPIPE),
+            Role::Idle | Role::Refused | Role::Listening(_) | Role::Ended(_) => Err(Errno::EPIPE),
         }
     }
 
@@ -564,6 +601,7 @@ impl Stack {
             Role::SynSent(_) | Role::SynReceived(_) => {
                 return Err(socket.error.take().unwrap_or(Errno::EAGAIN));
             }
+            Role::Refused => return socket.error.take().map_or(Ok(0), Err),
             Role::Idle | Role::Listening(_) => {
                 return Err(socket.error.take().unwrap_or(Errno::ENOTCONN));
             }
@@ -599,7 +637,7 @@ impl Stack {
         marks: Marks,
     ) -> Result<usize> {
         let socket = self.udp(id)?;
-        if data.len() > MAX_PAYLOAD {
+        if data.len() > if socket.options.v6 { MAX_PAYLOAD_V6 } else { MAX_PAYLOAD } {
             return Err(Errno::EMSGSIZE);
         }
         if let Some(errno) = socket.error.take() {
@@ -621,7 +659,7 @@ impl Stack {
         }
         if socket.bound.is_none() {
             let (any, v6_only) = (unspecified(socket.options.v6), socket.options.v6_only);
-            self.bind(id, any, v6_only)?;
+            self.take_address(id, any, v6_only)?;
         }
         let bound = self.udp(id)?.bound.ok_or(Errno::EINVAL)?;
         let from = if bound.ip().is_unspecified() { source_for(to.ip()) } else { bound.ip() };
@@ -687,7 +725,7 @@ impl Stack {
         let socket = self.tcp(id)?;
         let mut out = Vec::new();
         match &mut socket.role {
-            Role::Idle => return Err(Errno::ENOTCONN),
+            Role::Idle | Role::Refused => return Err(Errno::ENOTCONN),
             Role::Listening(_) if read => {
                 self.stop_listening(id);
                 self.tell(id, PollEvents::all());

@@ -65,6 +65,8 @@ impl Default for Marks {
 pub(crate) struct UdpSocket {
     pub(crate) options: UdpOptions,
     pub(crate) bound: Option<SocketAddr>,
+    /// What it was bound to by its owner; `None` where the stack chose.
+    pub(crate) asked: Option<SocketAddr>,
     pub(crate) peer: Option<SocketAddr>,
     pub(crate) queue: VecDeque<Datagram>,
     pub(crate) queued: usize,
@@ -78,6 +80,7 @@ impl UdpSocket {
         Self {
             options,
             bound: None,
+            asked: None,
             peer: None,
             queue: VecDeque::new(),
             queued: 0,

@@ -164,6 +164,7 @@ fn ports_are_shared_only_as_linux_shares_them() {
 fn addresses_rest_after_an_orderly_end() {
     let mut stack = Stack::new(7);
     let (server, at) = listener(&mut stack, "127.0.0.1:0", 1);
+    stack.tcp_configure(server, |options| options.reuse_address = true);
     let client = stack.tcp_open(TcpOptions::default());
     let _ = stack.connect(client, at, 0);
     let accepted = stack.accept(server).unwrap();

@@ -48,7 +48,7 @@ impl EventFd {
     /// Adds from inside the kernel: saturates instead of waiting.
     pub fn signal(&self, add: u64) {
         let mut count = self.count.lock();
-        *count = count.saturating_add(add).min(u64::MAX);
+        *count = count.saturating_add(add);
         drop(count);
         self.queue.notify(PollEvents::POLLIN);
     }

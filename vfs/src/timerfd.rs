@@ -73,14 +73,14 @@ impl State {
     /// Counts what has expired by `now`.
     fn advance(&mut self, now: u64) {
         let Some(deadline) = self.deadline.filter(|deadline| *deadline <= now) else { return };
-        if self.interval == 0 {
+        let Some(missed) = (now - deadline).checked_div(self.interval) else {
             self.ticks = self.ticks.saturating_add(1);
             self.deadline = None;
-        } else {
-            let count = (now - deadline) / self.interval + 1;
-            self.ticks = self.ticks.saturating_add(count);
-            self.deadline = deadline.checked_add(count.saturating_mul(self.interval));
-        }
+            return;
+        };
+        let count = missed + 1;
+        self.ticks = self.ticks.saturating_add(count);
+        self.deadline = deadline.checked_add(count.saturating_mul(self.interval));
     }
 
     fn remaining(&self, now: u64) -> Itimerspec {

@@ -31,7 +31,7 @@ const RECEIVE_BUFFER: usize = 512 << 10;
 pub(crate) const WINDOW_SHIFT: u8 = 7;
 
 /// How a socket is to work.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct TcpOptions {
     /// An IPv6 socket.
     pub v6: bool,
@@ -51,22 +51,6 @@ pub struct TcpOptions {
     pub abort_on_close: bool,
     /// Urgent bytes stay where they are among the others (`SO_OOBINLINE`).
     pub urgent_inline: bool,
-}
-
-impl Default for TcpOptions {
-    fn default() -> Self {
-        Self {
-            v6: false,
-            v6_only: false,
-            reuse_address: false,
-            reuse_port: false,
-            user: 0,
-            send_buffer: None,
-            receive_buffer: None,
-            abort_on_close: false,
-            urgent_inline: false,
-        }
-    }
 }
 
 /// States as `TCP_INFO` and /proc/net/tcp number them.
@@ -146,6 +130,8 @@ pub(crate) enum Role {
     SynReceived(Box<SynReceived>),
     Open(Box<Connection>),
     Ended(Ended),
+    /// A connect has failed and that has not been told by another connect.
+    Refused,
 }
 
 /// A TCP socket.
@@ -197,7 +183,7 @@ impl TcpSocket {
 
     pub(crate) fn state(&self) -> TcpState {
         match &self.role {
-            Role::Idle | Role::Ended(_) => TcpState::Closed,
+            Role::Idle | Role::Refused | Role::Ended(_) => TcpState::Closed,
             Role::Listening(_) => TcpState::Listen,
             Role::SynSent(_) => TcpState::SynSent,
             Role::SynReceived(_) => TcpState::SynReceived,
@@ -218,7 +204,7 @@ impl TcpSocket {
             Role::SynSent(state) => Some((state.local, state.remote)),
             Role::SynReceived(state) => Some((state.opening.local, state.opening.remote)),
             Role::Open(connection) => Some((connection.local, connection.remote)),
-            Role::Idle | Role::Listening(_) | Role::Ended(_) => None,
+            Role::Idle | Role::Refused | Role::Listening(_) | Role::Ended(_) => None,
         }
     }
 
@@ -230,7 +216,9 @@ impl TcpSocket {
             Role::Listening(listener) if listener.ready.is_empty() => PollEvents::empty(),
             Role::Listening(_) => readable,
             Role::SynSent(_) | Role::SynReceived(_) => PollEvents::empty(),
-            Role::Ended(_) => readable | writable | PollEvents::POLLRDHUP | PollEvents::POLLHUP,
+            Role::Ended(_) | Role::Refused => {
+                readable | writable | PollEvents::POLLRDHUP | PollEvents::POLLHUP
+            }
             Role::Open(connection) => self.poll_open(connection),
         };
         if self.shut_read && self.shut_write && !matches!(self.role, Role::Listening(_)) {

@@ -84,7 +84,7 @@ impl Repr {
             };
             match (kind, options.get(2..length)) {
                 (OPTION_MSS, Some([high, low])) => {
-                    self.mss = Some(u16::from_be_bytes([*high, *low]))
+                    self.mss = Some(u16::from_be_bytes([*high, *low]));
                 }
                 (OPTION_SCALE, Some([shift])) => self.scale = Some((*shift).min(14)),
                 (_, None) => return,

@@ -4,6 +4,8 @@
 pub const HEADER: usize = 8;
 /// Most bytes of a datagram over IPv4.
 pub const MAX_PAYLOAD: usize = 65507;
+/// The same over IPv6.
+pub const MAX_PAYLOAD_V6: usize = 65527;
 
 /// A UDP header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,13 +3,13 @@
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
 
 use chitin_abi::net::{
-    AF_INET, AF_INET6, AF_UNIX, Linger, SO_ACCEPTCONN, SO_BROADCAST, SO_BSDCOMPAT, SO_BUSY_POLL,
-    SO_COOKIE, SO_DEBUG, SO_DOMAIN, SO_DONTROUTE, SO_ERROR, SO_INCOMING_CPU, SO_KEEPALIVE,
-    SO_LINGER, SO_MARK, SO_NO_CHECK, SO_OOBINLINE, SO_PASSCRED, SO_PASSPIDFD, SO_PASSSEC,
-    SO_PEEK_OFF, SO_PRIORITY, SO_PROTOCOL, SO_RCVBUF, SO_RCVBUFFORCE, SO_RCVLOWAT, SO_RCVTIMEO_NEW,
-    SO_RCVTIMEO_OLD, SO_REUSEADDR, SO_REUSEPORT, SO_RXQ_OVFL, SO_SNDBUF, SO_SNDBUFFORCE,
-    SO_SNDLOWAT, SO_SNDTIMEO_NEW, SO_SNDTIMEO_OLD, SO_TIMESTAMP_NEW, SO_TIMESTAMP_OLD,
-    SO_TIMESTAMPING_OLD, SO_TIMESTAMPNS_OLD, SO_TYPE, SO_ZEROCOPY,
+    AF_INET, AF_INET6, AF_UNIX, Linger, SO_ACCEPTCONN, SO_BINDTODEVICE, SO_BROADCAST, SO_BSDCOMPAT,
+    SO_BUSY_POLL, SO_COOKIE, SO_DEBUG, SO_DOMAIN, SO_DONTROUTE, SO_ERROR, SO_INCOMING_CPU,
+    SO_KEEPALIVE, SO_LINGER, SO_MARK, SO_NO_CHECK, SO_OOBINLINE, SO_PASSCRED, SO_PASSPIDFD,
+    SO_PASSSEC, SO_PEEK_OFF, SO_PEERCRED, SO_PRIORITY, SO_PROTOCOL, SO_RCVBUF, SO_RCVBUFFORCE,
+    SO_RCVLOWAT, SO_RCVTIMEO_NEW, SO_RCVTIMEO_OLD, SO_REUSEADDR, SO_REUSEPORT, SO_RXQ_OVFL,
+    SO_SNDBUF, SO_SNDBUFFORCE, SO_SNDLOWAT, SO_SNDTIMEO_NEW, SO_SNDTIMEO_OLD, SO_TIMESTAMP_NEW,
+    SO_TIMESTAMP_OLD, SO_TIMESTAMPING_OLD, SO_TIMESTAMPNS_OLD, SO_TYPE, SO_ZEROCOPY, Ucred,
 };
 use chitin_abi::process::{CAP_NET_ADMIN, CAP_NET_RAW};
 use chitin_abi::time::Timeval;
@@ -104,6 +104,27 @@ impl Common {
         Some(self.send_timeout.load(Ordering::Relaxed)).filter(|timeout| *timeout != FOREVER)
     }
 
+    /// Where a peek begins (`SO_PEEK_OFF`).
+    pub fn peek_start(&self, peek: bool) -> usize {
+        let offset = self.peek_offset.load(Ordering::Relaxed);
+        if peek { usize::try_from(offset).unwrap_or(0) } else { 0 }
+    }
+
+    /// Moves that place behind what was peeked at, or back with what was read. Receives on one socket call it one
+    /// after the other.
+    pub fn move_peek_offset(&self, peek: bool, count: usize) {
+        let count = i32::try_from(count).unwrap_or(i32::MAX);
+        let offset = self.peek_offset.load(Ordering::Relaxed);
+        if offset >= 0 {
+            let moved = if peek {
+                offset.saturating_add(count)
+            } else {
+                offset.saturating_sub(count).max(0)
+            };
+            self.peek_offset.store(moved, Ordering::Relaxed);
+        }
+    }
+
     /// Takes over what an accepted socket has from its listener.
     pub fn inherit(&self, from: &Self) {
         for (to, from) in [
@@ -166,6 +187,10 @@ pub fn get(socket: &dyn Socket, name: u32, room: usize, caller: &Caller<'_>) -> 
     let common = socket.common();
     let info = socket.info();
     if let Some(switch) = common.switch(name) {
+        let local = matches!(info.domain, AF_UNIX | chitin_abi::net::AF_NETLINK);
+        if matches!(name, SO_PASSCRED | SO_PASSPIDFD) && !local {
+            return Err(Errno::EOPNOTSUPP);
+        }
         return Ok(int(i32::from(switch.load(Ordering::Relaxed))));
     }
     if is_inert(name) {
@@ -186,11 +211,17 @@ pub fn get(socket: &dyn Socket, name: u32, room: usize, caller: &Caller<'_>) -> 
         SO_BUSY_POLL => int(common.busy_poll.load(Ordering::Relaxed).cast_signed()),
         SO_INCOMING_CPU => int(-1),
         SO_BSDCOMPAT => int(0),
-        SO_PEEK_OFF if info.domain == AF_UNIX => int(common.peek_offset.load(Ordering::Relaxed)),
+        SO_PEEK_OFF if info.domain != chitin_abi::net::AF_NETLINK => {
+            int(common.peek_offset.load(Ordering::Relaxed))
+        }
         SO_PEEK_OFF => return Err(Errno::EOPNOTSUPP),
         SO_LINGER => common.linger.lock().as_bytes().to_vec(),
         SO_RCVTIMEO_OLD | SO_RCVTIMEO_NEW => timeval(&common.receive_timeout),
         SO_SNDTIMEO_OLD | SO_SNDTIMEO_NEW => timeval(&common.send_timeout),
+        SO_BINDTODEVICE => Vec::new(),
+        SO_PEERCRED if matches!(info.domain, AF_INET | AF_INET6) => {
+            Ucred { pid: 0, uid: u32::MAX, gid: u32::MAX }.as_bytes().to_vec()
+        }
         SO_COOKIE if room < 8 => return Err(Errno::EINVAL),
         SO_COOKIE => cookie(common).to_ne_bytes().to_vec(),
         _ => return socket.option(chitin_abi::net::SOL_SOCKET, name, room, caller),
@@ -202,6 +233,9 @@ pub fn get(socket: &dyn Socket, name: u32, room: usize, caller: &Caller<'_>) -> 
 /// # Errors
 /// ENOPROTOOPT, EINVAL, EPERM, EDOM.
 pub fn set(socket: &dyn Socket, name: u32, value: &[u8], caller: &Caller<'_>) -> Result<()> {
+    if name == SO_BINDTODEVICE {
+        return bind_to_device(value);
+    }
     let common = socket.common();
     // Linux looks at an int before it looks at the name.
     let number = i32::read_from_prefix(value).map_err(|_| Errno::EINVAL)?.0;
@@ -257,7 +291,7 @@ pub fn set(socket: &dyn Socket, name: u32, value: &[u8], caller: &Caller<'_>) ->
             Ok(())
         }
         SO_INCOMING_CPU | SO_BSDCOMPAT => Ok(()),
-        SO_PEEK_OFF if socket.info().domain == AF_UNIX => {
+        SO_PEEK_OFF if socket.info().domain != chitin_abi::net::AF_NETLINK => {
             common.peek_offset.store(number.max(-1), Ordering::Relaxed);
             Ok(())
         }
@@ -269,6 +303,14 @@ pub fn set(socket: &dyn Socket, name: u32, value: &[u8], caller: &Caller<'_>) ->
         SO_RCVTIMEO_OLD | SO_RCVTIMEO_NEW => set_timeout(&common.receive_timeout, value),
         SO_SNDTIMEO_OLD | SO_SNDTIMEO_NEW => set_timeout(&common.send_timeout, value),
         _ => socket.set_option(chitin_abi::net::SOL_SOCKET, name, value, caller),
+    }
+}
+
+/// `SO_BINDTODEVICE`: there is one interface, and no other way.
+fn bind_to_device(name: &[u8]) -> Result<()> {
+    match name.split(|byte| *byte == 0).next() {
+        Some(b"lo" | b"") | None => Ok(()),
+        Some(_) => Err(Errno::ENODEV),
     }
 }
 

@@ -33,6 +33,11 @@ impl Slot {
         self.page.get(self.start..self.start + self.len).unwrap_or_default()
     }
 
+    /// Whether it holds nothing.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
     /// How much it holds.
     pub fn len(&self) -> usize {
         self.len

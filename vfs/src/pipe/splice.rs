@@ -97,7 +97,7 @@ impl Source for Batch {
             front.advance(count);
             done += count;
             self.left -= count;
-            if front.len() == 0 {
+            if front.is_empty() {
                 self.slots.pop_front();
             }
         }

@@ -175,7 +175,7 @@ impl InetSocket {
         loop {
             let room = match self.with(|stack, _| stack.tcp_send_room(self.id)) {
                 Ok(room) => room,
-                Err(errno) if sent == 0 => return Err(errno),
+                Err(errno) if sent == 0 => return Err(self.take_error().unwrap_or(errno)),
                 Err(_) => return Ok(sent),
             };
             let want = room.min(from.remaining()).min(CHUNK);
@@ -191,6 +191,9 @@ impl InetSocket {
             };
             data.truncate(count);
             sent += self.with(|stack, now| stack.tcp_push(self.id, Bytes::from(data), now))?;
+            if from.remaining() == 0 {
+                return Ok(sent);
+            }
         }
     }
 
@@ -200,14 +203,18 @@ impl InetSocket {
         }
         let (most, peek) = (to.remaining(), flags & MSG_PEEK != 0);
         let discard = flags & MSG_TRUNC != 0;
+        let start = self.common.peek_start(peek);
         let mut take = |bytes: &[u8]| if discard { Ok(bytes.len()) } else { to.put(bytes) };
-        let count = self.with(|stack, _| stack.tcp_receive(self.id, most, peek, 0, &mut take))?;
+        let count =
+            self.with(|stack, _| stack.tcp_receive(self.id, most, peek, start, &mut take))?;
+        self.common.move_peek_offset(peek, count);
         Ok(Received { count, stop: count == 0, ..Received::default() })
     }
 
     /// Sends with an urgent last byte: all at once, as far as there is room.
     fn send_urgent(&self, from: &mut dyn Source) -> Result<usize> {
-        let room = self.with(|stack, _| stack.tcp_send_room(self.id))?;
+        let room = self.with(|stack, _| stack.tcp_send_room(self.id));
+        let room = room.map_err(|errno| self.take_error().unwrap_or(errno))?;
         let mut data = vec![0; room.min(from.remaining()).min(CHUNK)];
         let count = if data.is_empty() { 0 } else { from.take(&mut data)? };
         data.truncate(count);
@@ -244,7 +251,7 @@ impl InetSocket {
     }
 
     fn send_udp(&self, from: &mut dyn Source, message: &Outgoing<'_>) -> Result<usize> {
-        if message.flags & MSG_OOB != 0 {
+        if message.flags & MSG_OOB != 0 && !self.v6 {
             return Err(Errno::EOPNOTSUPP);
         }
         if from.remaining() > usize::from(u16::MAX) {

@@ -6,11 +6,12 @@ use core::net::IpAddr;
 use core::sync::atomic::Ordering;
 
 use chitin_abi::net::{
-    IP_MULTICAST_LOOP, IP_MULTICAST_TTL, IP_PKTINFO, IP_RECVTOS, IP_RECVTTL, IP_TOS, IP_TTL,
-    IPV6_HOPLIMIT, IPV6_PKTINFO, IPV6_RECVHOPLIMIT, IPV6_RECVPKTINFO, IPV6_RECVTCLASS, IPV6_TCLASS,
-    IPV6_UNICAST_HOPS, IPV6_V6ONLY, In6Pktinfo, InPktinfo, SOL_IP, SOL_IPV6, SOL_TCP, SOL_UDP,
-    SOL_UDPLITE, TCP_CONGESTION, TCP_INFO, TCP_KEEPCNT, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_MAXSEG,
-    TCP_NODELAY, TCP_SYNCNT, TCP_ULP, TCP_USER_TIMEOUT, TcpInfo,
+    IP_HDRINCL, IP_MTU_DISCOVER, IP_MULTICAST_LOOP, IP_MULTICAST_TTL, IP_PKTINFO, IP_RECVTOS,
+    IP_RECVTTL, IP_TOS, IP_TTL, IPV6_HOPLIMIT, IPV6_PKTINFO, IPV6_RECVHOPLIMIT, IPV6_RECVPKTINFO,
+    IPV6_RECVTCLASS, IPV6_TCLASS, IPV6_UNICAST_HOPS, IPV6_V6ONLY, In6Pktinfo, InPktinfo, SOL_IP,
+    SOL_IPV6, SOL_TCP, SOL_UDP, SOL_UDPLITE, TCP_CONGESTION, TCP_INFO, TCP_KEEPCNT, TCP_KEEPIDLE,
+    TCP_KEEPINTVL, TCP_LINGER2, TCP_MAXSEG, TCP_NODELAY, TCP_QUICKACK, TCP_SYNCNT, TCP_ULP,
+    TCP_USER_TIMEOUT, TCP_WINDOW_CLAMP, TcpInfo,
 };
 use chitin_abi::{Errno, Result};
 use chitin_net_stack::{Datagram, Marks, Proto};
@@ -22,6 +23,12 @@ use crate::socket::control::RawControl;
 
 /// The interface index of the loopback interface.
 const LOOPBACK: i32 = 1;
+/// Bits of the type of service that tell of congestion.
+const ECN_MASK: i32 = 3;
+/// Half the smallest receive buffer.
+const MIN_CLAMP: i32 = 1152;
+/// Options of multicast routing, which only raw sockets have.
+const ROUTING: core::ops::RangeInclusive<u32> = 200..=212;
 /// The only congestion control.
 const CONGESTION: &[u8; 16] = b"cubic\0\0\0\0\0\0\0\0\0\0\0";
 
@@ -49,7 +56,8 @@ impl InetSocket {
     }
 
     pub(super) fn get_value(&self, level: u32, name: u32) -> Result<Vec<u8>> {
-        self.check_level(level)?;
+        // What is not TCP's or UDP's goes to IPv4, which says so in other words when it is asked than when it is told.
+        self.check_level(level).map_err(|errno| if self.v6 { errno } else { Errno::EOPNOTSUPP })?;
         match (level, name) {
             (SOL_TCP, TCP_INFO) => return Ok(self.tcp_info().as_bytes().to_vec()),
             (SOL_TCP, TCP_CONGESTION) => return Ok(CONGESTION.to_vec()),
@@ -60,6 +68,7 @@ impl InetSocket {
             }
             _ => {}
         }
+        known(level, name)?;
         let value = self.value(level, name).unwrap_or_else(|| default(level, name));
         Ok(value.to_ne_bytes().to_vec())
     }
@@ -78,7 +87,9 @@ impl InetSocket {
             // IPv4 options may be single bytes.
             Err(_) => i32::from(*value.first().filter(|_| level == SOL_IP).ok_or(Errno::EINVAL)?),
         };
+        known(level, name)?;
         check_range(level, name, number)?;
+        let number = self.adjusted(level, name, number)?;
         if (level, name) == (SOL_IPV6, IPV6_V6ONLY) {
             let bound = self
                 .with(|stack, _| stack.local_address(self.id))
@@ -89,6 +100,19 @@ impl InetSocket {
         }
         self.values.lock().insert((level, name), number);
         Ok(())
+    }
+
+    /// What becomes of a value that is in range.
+    fn adjusted(&self, level: u32, name: u32, value: i32) -> Result<i32> {
+        let stream = self.proto == Proto::Tcp;
+        match (level, name) {
+            // The congestion bits of a stream are TCP's own.
+            (SOL_IP, IP_TOS) | (SOL_IPV6, IPV6_TCLASS) if stream => Ok(value & !ECN_MASK),
+            (SOL_IP, IP_MULTICAST_TTL) if stream => Err(Errno::EINVAL),
+            (SOL_IP, IP_HDRINCL) => Err(Errno::ENOPROTOOPT),
+            (SOL_TCP, TCP_WINDOW_CLAMP) if value > 0 => Ok(value.max(MIN_CLAMP)),
+            _ => Ok(value),
+        }
     }
 
     fn check_level(&self, level: u32) -> Result<()> {
@@ -215,6 +239,19 @@ pub(super) fn raw(level: u32, kind: u32, data: &[u8]) -> RawControl {
     RawControl { level, kind, data: data.into() }
 }
 
+/// Whether there is such an option.
+fn known(level: u32, name: u32) -> Result<()> {
+    let known = match level {
+        SOL_IP | SOL_IPV6 if ROUTING.contains(&name) => return Err(Errno::EOPNOTSUPP),
+        SOL_IP => matches!(name, 1..=26 | 32..=52),
+        SOL_IPV6 => matches!(name, 1..=80),
+        SOL_TCP => matches!(name, 1..=44),
+        SOL_UDP | SOL_UDPLITE => matches!(name, 1 | 10 | 11 | 100..=104),
+        _ => false,
+    };
+    if known { Ok(()) } else { Err(Errno::ENOPROTOOPT) }
+}
+
 fn default(level: u32, name: u32) -> i32 {
     match (level, name) {
         (SOL_IP, IP_TTL) | (SOL_IPV6, IPV6_UNICAST_HOPS) => 64,
@@ -223,6 +260,8 @@ fn default(level: u32, name: u32) -> i32 {
         (SOL_TCP, TCP_KEEPINTVL) => 75,
         (SOL_TCP, TCP_KEEPCNT) => 9,
         (SOL_TCP, TCP_SYNCNT) => 6,
+        (SOL_TCP, TCP_LINGER2) => 60,
+        (SOL_TCP, TCP_QUICKACK) | (SOL_IP, IP_MTU_DISCOVER) => 1,
         _ => 0,
     }
 }

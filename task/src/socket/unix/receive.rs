@@ -57,7 +57,7 @@ impl UnixSocket {
         let passing = self.wants_identity();
         let mut received = Received::default();
         let mut identity: Option<Option<Identity>> = None;
-        let mut skip = self.peek_start(peek);
+        let mut skip = self.common.peek_start(peek);
         let mut index = 0;
         while to.remaining() > 0 {
             let Some(message) = state.inbox.get_mut(index) else { break };
@@ -95,7 +95,7 @@ impl UnixSocket {
                 break;
             }
         }
-        self.move_peek_offset(peek, received.count);
+        self.common.move_peek_offset(peek, received.count);
         if received.count == 0 && state.inbox.is_empty() {
             return self.nothing(state, true);
         }
@@ -118,7 +118,7 @@ impl UnixSocket {
             return Err(Errno::ENOTCONN);
         }
         let peek = flags & MSG_PEEK != 0;
-        let mut skip = self.peek_start(peek);
+        let mut skip = self.common.peek_start(peek);
         let index = self.peeked_message(state, peek, &mut skip);
         if let Some(errno) = state.error.take() {
             return Err(errno);
@@ -147,7 +147,7 @@ impl UnixSocket {
                 received.flags |= MSG_TRUNC;
             }
             received.count = if flags & MSG_TRUNC != 0 { length } else { stored };
-            self.move_peek_offset(peek, stored);
+            self.common.move_peek_offset(peek, stored);
             identity
         };
         received.stop = true;
@@ -188,11 +188,6 @@ impl UnixSocket {
         }
     }
 
-    fn peek_start(&self, peek: bool) -> usize {
-        let offset = self.common.peek_offset.load(Ordering::Relaxed);
-        if peek { usize::try_from(offset).unwrap_or(0) } else { 0 }
-    }
-
     /// The message that a peek with an offset looks at, and where in it.
     fn peeked_message(&self, state: &State, peek: bool, skip: &mut usize) -> usize {
         if !peek || *skip == 0 {
@@ -207,19 +202,5 @@ impl UnixSocket {
             index += 1;
         }
         index
-    }
-
-    fn move_peek_offset(&self, peek: bool, count: usize) {
-        let count = i32::try_from(count).unwrap_or(i32::MAX);
-        // Only receives on this socket change it, and the state is locked.
-        let offset = self.common.peek_offset.load(Ordering::Relaxed);
-        if offset >= 0 {
-            let moved = if peek {
-                offset.saturating_add(count)
-            } else {
-                offset.saturating_sub(count).max(0)
-            };
-            self.common.peek_offset.store(moved, Ordering::Relaxed);
-        }
     }
 }

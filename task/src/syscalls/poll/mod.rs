@@ -7,9 +7,9 @@
 //! A signal mask given to the `p` variants is installed before the first look and put back afterwards, unless
 //! a signal ended the wait: then the delivery does it, so that a handler runs under the temporary mask.
 
+pub mod descriptors;
 pub mod epoll;
 pub mod mask;
-pub mod poll;
 pub mod select;
 
 use std::sync::Arc;
@@ -19,11 +19,11 @@ use chitin_abi::time::Timespec;
 use chitin_abi::{Errno, GuestAddr, Result};
 use chitin_vfs::file::OpenFile;
 
+pub use self::descriptors::{PollRestart, poll, ppoll, restart};
 pub use self::epoll::{
     epoll_create, epoll_create1, epoll_ctl, epoll_pwait, epoll_pwait2, epoll_wait,
 };
 use self::mask::MaskGuard;
-pub use self::poll::{PollRestart, poll, ppoll, restart};
 pub use self::select::{pselect6, select};
 use crate::context::Ctx;
 use crate::error::{Restart, SysResult};

@@ -6,7 +6,7 @@ use chitin_abi::uio::SigsetArgument;
 use chitin_abi::{Errno, GuestAddr, Result};
 use zerocopy::IntoBytes;
 
-use super::poll::write_remaining;
+use super::descriptors::write_remaining;
 use super::{MaskGuard, PollSet, Until, Watched};
 use crate::context::Ctx;
 use crate::error::{Restart, SysError, SysResult};
