@@ -4,9 +4,11 @@
 //! sessions, process groups and zombies are in the [`Tree`], under one lock of the kernel: these change only
 //! at fork, exit, wait and the like.
 //!
-//! - [`tree`]: that bookkeeping. - [`clone`]: new tasks. - [`exec`]: new programs. - [`exit`]: the end of tasks and
-//!   processes. - [`wait`]: what parents learn. - [`jobs`]: sessions and process groups. - [`notify`]: stops and
-//!   continuations. - [`pidfd`]: processes as files. - [`pidns`]: the end of a pid namespace.
+//! - [`tree`] is that bookkeeping.
+//! - [`clone`] makes new tasks, [`exec`] new programs.
+//! - [`exit`] is the end of tasks and processes, [`wait`] what parents learn of it.
+//! - [`jobs`] has sessions and process groups, [`notify`] stops and continuations.
+//! - [`pidfd`] makes processes files, [`find`] finds them by the numbers that guests use.
 
 pub mod clone;
 pub mod exec;

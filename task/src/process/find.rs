@@ -40,7 +40,8 @@ pub fn may_inspect(caller: &Arc<Task>, target: &Arc<Task>, real: bool) -> Result
     let privileged = own.capable(&other.user_ns, CAP_SYS_PTRACE);
     let own_kind = same_user && same_group;
     let dumpable = target.group.dumpable.load(Ordering::Relaxed) == 1;
-    if !privileged && !(own_kind && dumpable) {
+    let allowed = privileged || own_kind && dumpable;
+    if !allowed {
         return Err(Errno::EPERM);
     }
     let no_more =

@@ -1,10 +1,12 @@
 //! Signals: what is pending, what is blocked, what happens (`signal(7)`).
 //!
-//! - [`mod@queue`]: pending signals with their `siginfo_t`.
-//! - [`action`]: dispositions.
-//! - [`send`]: who gets a signal, and what sending does at once (SIGKILL, SIGCONT, ignored ones).
-//! - [`deliver`]: what a task does with its signals before it goes back to the guest.
-//! - [`frame`]: the frame on the guest's stack, and `rt_sigreturn`.
+//! - [`mod@queue`] keeps pending signals with their `siginfo_t`.
+//! - [`action`] keeps dispositions.
+//! - [`send`] decides who gets a signal, and does what sending does at once (SIGKILL, SIGCONT, ignored ones).
+//! - [`permission`] decides who may send, and finds what `kill(2)` and its relatives reach.
+//! - [`deliver`] is what a task does with its signals before it goes back to the guest.
+//! - [`frame`] builds the frame on the guest's stack, and takes it back in `rt_sigreturn`.
+//! - [`signalfd`] makes signals a file.
 //!
 //! Lock order: group signals before task signals.
 

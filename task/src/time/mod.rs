@@ -1,8 +1,10 @@
 //! Time: clocks, sleeping, interval timers, POSIX timers.
 //!
-//! - [`clock`]: where time comes from. - [`id`]: the clocks that guests name. - [`sleep`]: `nanosleep(2)`.
-//! - [`timers`]: interval timers. - [`posix`]: `timer_create(2)`. - [`cpu_timers`]: timers and limits of CPU time.
-//! - [`service`]: timers for timerfd.
+//! - [`clock`] is where time comes from, [`id`] the clocks that guests name.
+//! - [`sleep`] is `nanosleep(2)` and its relatives.
+//! - [`timers`] has interval timers, [`posix`] those of `timer_create(2)`.
+//! - [`cpu_timers`] looks after timers and limits of CPU time.
+//! - [`service`] is what timerfd uses.
 //!
 //! An armed timer costs an entry of the scheduler's; nothing is polled but CPU time, and that only while somebody
 //! waits for it.
