@@ -18,8 +18,15 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 fn main() -> ExitCode {
-    let cli = cli::Cli::parse();
-    let result = cli.global.open_logs().and_then(|()| cli.execute());
+    let result = match cli::Cli::try_parse() {
+        Ok(cli) => cli.global.open_logs().and_then(|()| cli.execute()),
+        Err(usage) if usage.exit_code() == 0 => {
+            // Help or the version; nobody is left to tell that it could not be printed.
+            let _ = usage.print();
+            return ExitCode::SUCCESS;
+        }
+        Err(usage) => cli::usage_failure(&usage),
+    };
     match result {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {

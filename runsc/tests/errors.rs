@@ -123,6 +123,16 @@ fn arguments_of_do() {
 }
 
 #[test]
+fn usage() {
+    let setup = Setup::new();
+    assert_eq!(setup.fails(&["nonsense"], &["nonsense", "runsc help"]), 2);
+    assert_eq!(setup.fails(&["do"], &["required", "PROGRAM"]), 2);
+    assert_eq!(setup.fails(&["list", "--format=x"], &["'x'", "--format"]), 2);
+    assert!(setup.runsc(&["--version"]).status.success());
+    assert!(setup.runsc(&["help"]).status.success());
+}
+
+#[test]
 fn closed_output() {
     let runsc = env!("CARGO_BIN_EXE_runsc");
     let script = format!("'{runsc}' features >&- 2>/dev/null");

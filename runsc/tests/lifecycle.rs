@@ -29,11 +29,24 @@ fn run_gives_output_and_exit_code() {
 #[test]
 fn programs_that_cannot_be_run() {
     let Some(setup) = Setup::new("programs_that_cannot_be_run") else { return };
+    let executable = |name: &str, text: &str| {
+        use std::os::unix::fs::PermissionsExt as _;
+        let path = setup.path().join("rootfs/bin").join(name);
+        fs::write(&path, text).expect("a file");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("chmod");
+    };
+    executable("garbage", "\x7fELF and nothing else");
+    executable("script", "#!/no/such/interpreter\n");
+    std::os::unix::fs::symlink("loop", setup.path().join("rootfs/bin/loop")).expect("a link");
     for (program, code, words) in [
         ("nothing-of-this-name", 127, "nothing-of-this-name"),
         ("/bin/nothing", 127, "/bin/nothing"),
         ("/bin/plain", 126, "/bin/plain"),
         ("/tmp", 126, "/tmp"),
+        ("", 127, "No such file"),
+        ("/bin/garbage", 126, "Exec format error"),
+        ("/bin/loop", 126, "symbolic links"),
+        ("/bin/script", 127, "/bin/script"),
     ] {
         setup.config(&[program], |_| {});
         let output = setup.runsc(&["run", "c"]);
@@ -164,4 +177,33 @@ fn a_killed_stub_is_a_killed_process() {
     kill(last, "KILL");
     let result = output(child);
     assert_eq!(String::from_utf8_lossy(&result.stdout), "137\n", "{result:?}");
+}
+
+#[test]
+fn sandboxes_die_under_load_without_a_trace() {
+    let Some(setup) = Setup::new("sandboxes_die_under_load_without_a_trace") else { return };
+    let rootfs = setup.path().join("rootfs");
+    let script = "while :; do (echo x | cat >/tmp/f; ls / >/dev/null); done";
+    let args = ["do", "--rootfs", rootfs.to_str().expect("a path"), "/bin/sh", "-c", script];
+    let witness_script =
+        "i=0; while [ $i -lt 300 ]; do (exit 7); [ $? = 7 ] || exit 1; i=$((i+1)); done; echo fine";
+    let witness_args = ["do", "--rootfs", args[2], "/bin/sh", "-c", witness_script];
+    let witness = setup.command(&witness_args).spawn().expect("runsc starts");
+    for round in 0..6_u64 {
+        let mut child = setup.command(&args).spawn().expect("runsc starts");
+        let pid = i32::try_from(child.id()).expect("pid");
+        eventually("a sentry with a guest", Duration::from_secs(10), || {
+            descendants(pid).len() >= 3
+        });
+        std::thread::sleep(Duration::from_millis(50 + round * 37));
+        let all = descendants(pid);
+        let sentry = children(pid)[0];
+        // The command itself and its sentry, in turn.
+        kill(if round % 2 == 0 { pid } else { sentry }, "KILL");
+        eventually("all are gone", SOON, || all.iter().all(|pid| !runs(*pid)));
+        let status = child.wait().expect("wait");
+        assert!(!status.success());
+    }
+    let result = output(witness);
+    assert_eq!(String::from_utf8_lossy(&result.stdout), "fine\n", "{result:?}");
 }

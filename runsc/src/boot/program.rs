@@ -40,6 +40,9 @@ pub(crate) fn check(plan: &Plan, root: &Path, env: &VfsEnv) -> Result<()> {
         };
         Failure::with_code(format!("{}: {}", String::from_utf8_lossy(name), errno), code)
     };
+    if name.is_empty() {
+        return Err(failed(Errno::ENOENT));
+    }
     if name.contains(&b'/') {
         return runnable(&walk, name).map_err(failed);
     }

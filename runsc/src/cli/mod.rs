@@ -168,6 +168,43 @@ impl Cli {
     }
 }
 
+/// The value of an option on a command line that is wrong elsewhere.
+fn find_option(name: &str) -> Option<std::ffi::OsString> {
+    let mut args = std::env::args_os().skip(1);
+    while let Some(arg) = args.next() {
+        if arg == name {
+            return args.next();
+        }
+        if let Some(value) = arg.to_str().and_then(|arg| arg.strip_prefix(name)?.strip_prefix('='))
+        {
+            return Some(value.into());
+        }
+    }
+    None
+}
+
+/// One sentence about a command line that is wrong, with the log opened as far as the line says where it is.
+pub(crate) fn usage_failure(usage: &clap::Error) -> Result<u8> {
+    let file = find_option("--log").map(PathBuf::from);
+    let json = find_option("--log-format").is_some_and(|format| format == "json");
+    let format = if json { log::Format::Json } else { log::Format::Text };
+    log::open(&log::Config {
+        file: file.as_ref(),
+        format,
+        debug_file: None,
+        debug: false,
+        strace: false,
+    })?;
+    let text = usage.to_string();
+    let mut lines = text.lines().take_while(|line| !line.starts_with("Usage:")).map(str::trim);
+    let first = lines.next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+    let rest: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
+    let what = if rest.is_empty() { first } else { format!("{first} {}", rest.join(" ")) };
+    let what =
+        if what.contains("An OCI runtime") { "no command is given".to_owned() } else { what };
+    Err(crate::error::Failure::with_code(format!("{what} (`runsc help` explains the options)"), 2))
+}
+
 /// Prints to standard output. A closed one is an error, and no panic.
 fn print(text: &str) -> Result<()> {
     use std::io::Write as _;

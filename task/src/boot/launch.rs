@@ -329,6 +329,9 @@ type Found = (Vec<u8>, Arc<chitin_vfs::file::OpenFile>);
 
 /// Opens the program, by `PATH` where its name has no slash.
 fn find_program(opener: &TaskOpener, spec: &ProcessSpec, name: &[u8]) -> Result<Found> {
+    if name.is_empty() {
+        return Err(Errno::ENOENT);
+    }
     if name.contains(&b'/') {
         return Ok((name.to_vec(), opener.open(name, true)?));
     }
