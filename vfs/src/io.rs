@@ -31,6 +31,15 @@ pub trait Source {
     /// EFAULT when not even the first byte could be read.
     fn take(&mut self, buffer: &mut [u8]) -> Result<usize>;
 
+    /// Passes over all bytes that are left without caring about them, and says how many they were.
+    fn skip_rest(&mut self) -> usize {
+        let (mut buffer, mut done) = ([0; 4096], 0_usize);
+        while let Ok(count @ 1..) = self.take(&mut buffer) {
+            done = done.saturating_add(count);
+        }
+        done
+    }
+
     /// Goes back by bytes that were just taken, for a write that would block after it has looked at them; false
     /// where that is not possible.
     fn give_back(&mut self, count: usize) -> bool {

@@ -165,6 +165,14 @@ tests! { "io", "read(2)";
         assert_eq!((i64::from_ne_bytes(offset), position(k, from), k.content("g")), (10, 4, b"01236789".to_vec()));
         fails(call!(k, SENDFILE, from, k.open("f", O_WRONLY, 0).unwrap(), Arg::Null, 1), Errno::EBADF);
     }
+    [sendfile, splice, write] into_the_null_device(k) {
+        let (from, to) = (k.file("f", &[1; 100_000]), k.open("/dev/null", O_WRONLY, 0).unwrap());
+        assert_eq!(call!(k, SENDFILE, to, from, Arg::Null, 200_000), Ok(100_000));
+        let (reader, writer) = k.pipe2(0).unwrap();
+        k.write(writer, b"12345").unwrap();
+        assert_eq!(call!(k, SPLICE, reader, Arg::Null, to, Arg::Null, 100, 0), Ok(5));
+        assert_eq!(call!(k, WRITE, to, Arg::Bad, 7), Ok(7));
+    }
     [splice, tee] through_pipes(k) {
         let from = k.file("f", b"spliced data");
         let (reader, writer) = k.pipe2(0).unwrap();
