@@ -130,17 +130,20 @@ impl Item {
         file.file().poll().intersects(self.wanted())
     }
 
-    /// The event to report, if there is one; disarms a one-shot.
-    pub(super) fn take_event(&self, file: &OpenFile) -> Option<EpollEvent> {
+    /// The event to report, if there is one.
+    pub(super) fn event(&self, file: &OpenFile) -> Option<EpollEvent> {
         let happened = file.file().poll() & self.wanted();
         if happened.is_empty() || self.retired.load(Ordering::SeqCst) {
             return None;
         }
-        let data = self.data();
+        Some(EpollEvent::new(happened.bits().into(), self.data()))
+    }
+
+    /// The event has been reported: a one-shot is disarmed.
+    pub(super) fn delivered(&self) {
         if self.events() & EPOLLONESHOT != 0 {
             self.events.fetch_and(MODE_BITS, Ordering::SeqCst);
         }
-        Some(EpollEvent::new(happened.bits().into(), data))
     }
 }
 

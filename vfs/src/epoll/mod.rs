@@ -185,40 +185,84 @@ impl Epoll {
         Ok(())
     }
 
-    /// What is ready now, at most `max` events.
-    pub fn collect(&self, max: usize) -> Vec<EpollEvent> {
-        let mut events = Vec::new();
-        let mut again = Vec::new();
+    /// Hands what is ready now, at most `max` events, to `deliver`, unless nothing is. Events that it refuses are
+    /// as if they had not been looked at. Returns how many it took.
+    ///
+    /// # Errors
+    /// What `deliver` says.
+    pub fn take(
+        &self,
+        max: usize,
+        deliver: impl FnOnce(&[EpollEvent]) -> Result<()>,
+    ) -> Result<usize> {
         // Files that this was the last to hold go when no lock is held.
         let mut held = Vec::new();
-        {
+        let result = {
             let _scan = self.scan.lock();
-            let candidates = self.ready.lock().len();
-            for _ in 0..candidates {
-                if events.len() >= max {
-                    break;
-                }
-                let Some(item) = self.ready.lock().pop_front() else { break };
-                item.taken_from_list();
-                let Some(file) = item.file() else {
-                    self.forget(&item);
-                    continue;
-                };
-                if let Some(event) = item.take_event(&file) {
-                    events.push(event);
-                    if item.is_level() {
-                        again.push(item);
-                    }
-                }
-                held.push(file);
-            }
-            for item in again {
-                self.push_ready(&item);
-            }
-        }
+            let (items, events) = self.scan_ready(max, &mut held);
+            let delivered = if events.is_empty() { Ok(()) } else { deliver(&events) };
+            self.settle(items, delivered.is_ok());
+            delivered.map(|()| events.len())
+        };
         drop(held);
         self.pass_on();
-        events
+        result
+    }
+
+    /// The same into a list.
+    pub fn collect(&self, max: usize) -> Vec<EpollEvent> {
+        let mut list = Vec::new();
+        // Taking them does not fail.
+        let _ = self.take(max, |events| {
+            list.extend_from_slice(events);
+            Ok(())
+        });
+        list
+    }
+
+    /// Takes ready items off the list, with their events.
+    fn scan_ready(
+        &self,
+        max: usize,
+        held: &mut Vec<Arc<OpenFile>>,
+    ) -> (Vec<Arc<Item>>, Vec<EpollEvent>) {
+        let (mut items, mut events) = (Vec::new(), Vec::new());
+        let candidates = self.ready.lock().len();
+        for _ in 0..candidates {
+            if events.len() >= max {
+                break;
+            }
+            let Some(item) = self.ready.lock().pop_front() else { break };
+            item.taken_from_list();
+            let Some(file) = item.file() else {
+                self.forget(&item);
+                continue;
+            };
+            if let Some(event) = item.event(&file) {
+                events.push(event);
+                items.push(item);
+            }
+            held.push(file);
+        }
+        (items, events)
+    }
+
+    /// Disarms or lists again what has been delivered; lists all of it in front again if it has not.
+    fn settle(&self, items: Vec<Arc<Item>>, delivered: bool) {
+        if delivered {
+            for item in items {
+                item.delivered();
+                if item.is_level() {
+                    self.push_ready(&item);
+                }
+            }
+            return;
+        }
+        for item in items.into_iter().rev() {
+            if item.enter_list() {
+                self.ready.lock().push_front(item);
+            }
+        }
     }
 
     /// Whether anything is ready; drops what no longer is from the list.

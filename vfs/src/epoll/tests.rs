@@ -134,3 +134,14 @@ fn a_pipe_hangs_up() {
     drop(writer);
     assert_eq!(seen(&epoll, 8), [(EPOLLHUP, 3)]);
 }
+
+#[test]
+fn what_cannot_be_delivered_stays() {
+    let epoll = Epoll::new();
+    let files: Vec<_> = (0..2).map(|_| counter(1)).collect();
+    epoll.add(3, &files[0], event(EPOLLIN | EPOLLET, 0)).unwrap();
+    epoll.add(3, &files[1], event(EPOLLIN | EPOLLONESHOT, 1)).unwrap();
+    assert_eq!(epoll.take(8, |_| Err(Errno::EFAULT)), Err(Errno::EFAULT));
+    assert_eq!(seen(&epoll, 8), [(EPOLLIN, 0), (EPOLLIN, 1)]);
+    assert_eq!(seen(&epoll, 8), []);
+}

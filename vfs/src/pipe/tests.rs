@@ -143,3 +143,60 @@ fn what_a_batch_does_not_use_goes_back() {
     drop(room);
     assert_eq!(read(&reader, 9), Ok(b"xyz".to_vec()));
 }
+
+#[derive(Clone, Debug)]
+enum Step {
+    Write(usize),
+    Read(usize),
+    Resize(u64),
+}
+
+fn steps() -> impl proptest::strategy::Strategy<Value = Vec<Step>> {
+    use proptest::prelude::{Strategy, prop_oneof};
+    let step = prop_oneof![
+        (1_usize..20_000).prop_map(Step::Write),
+        (1_usize..200).prop_map(Step::Write),
+        (1_usize..20_000).prop_map(Step::Read),
+        (1_u64..200_000).prop_map(Step::Resize),
+    ];
+    proptest::collection::vec(step, 1..60)
+}
+
+proptest::proptest! {
+    /// Whatever is done, bytes come out in order, small writes are whole, and poll tells the truth.
+    #[test]
+    fn a_pipe_is_a_queue(steps in steps()) {
+        let (reader, writer) = pair(OpenFlags::empty());
+        let mut model = std::collections::VecDeque::new();
+        let mut next = 0_u8;
+        for step in steps {
+            match step {
+                Step::Write(count) => {
+                    let bytes: Vec<u8> = (0..count).map(|index| next.wrapping_add(index as u8)).collect();
+                    let could = writer.file().poll().contains(PollEvents::POLLOUT);
+                    match write(&writer, &bytes) {
+                        Ok(done) => {
+                            assert!(done == count || count > PIPE_BUF);
+                            model.extend(&bytes[..done]);
+                            next = next.wrapping_add(done as u8);
+                        }
+                        Err(errno) => assert!(errno == Errno::EAGAIN && !could),
+                    }
+                }
+                Step::Read(count) => match read(&reader, count) {
+                    Ok(bytes) => {
+                        assert_eq!(bytes.len(), count.min(model.len()));
+                        assert!(bytes.iter().all(|byte| Some(*byte) == model.pop_front()));
+                    }
+                    Err(errno) => assert!(errno == Errno::EAGAIN && model.is_empty()),
+                },
+                Step::Resize(bytes) => {
+                    let result = end(&writer).pipe().set_capacity(bytes, false);
+                    assert!(result.is_ok() || result == Err(Errno::EBUSY) && !model.is_empty());
+                }
+            }
+            assert_eq!(reader.file().poll().contains(PollEvents::POLLIN), !model.is_empty());
+            assert!(end(&writer).pipe().capacity() >= model.len());
+        }
+    }
+}

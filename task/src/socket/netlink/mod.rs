@@ -13,9 +13,9 @@ use std::sync::Arc;
 
 use chitin_abi::net::{
     AF_NETLINK, MSG_OOB, MSG_PEEK, MSG_TRUNC, NETLINK_ADD_MEMBERSHIP, NETLINK_DROP_MEMBERSHIP,
-    NETLINK_KOBJECT_UEVENT, NETLINK_LIST_MEMBERSHIPS, NETLINK_ROUTE, NLM_F_ACK, NLM_F_REQUEST,
-    NLMSG_ERROR, NLMSG_HDRLEN, NLMSG_MIN_TYPE, NlMsgErr, NlMsgHdr, SOCK_DGRAM, SOCK_RAW,
-    SOL_NETLINK, SockaddrNl, nl_align,
+    NETLINK_KOBJECT_UEVENT, NETLINK_LIST_MEMBERSHIPS, NETLINK_ROUTE, NLM_F_ACK, NLM_F_CAPPED,
+    NLM_F_REQUEST, NLMSG_ERROR, NLMSG_HDRLEN, NLMSG_MIN_TYPE, NlMsgErr, NlMsgHdr, SOCK_DGRAM,
+    SOCK_RAW, SOL_NETLINK, SockaddrNl, nl_align,
 };
 use chitin_abi::poll::PollEvents;
 use chitin_abi::{Errno, Result};
@@ -123,8 +123,9 @@ impl NetlinkSocket {
 fn status(header: &NlMsgHdr, request: &[u8], port: u32, errno: i32) -> Vec<u8> {
     let echo = if errno == 0 { &[][..] } else { request.get(NLMSG_HDRLEN..).unwrap_or_default() };
     let length = NLMSG_HDRLEN + size_of::<NlMsgErr>() + echo.len();
+    let flags = if errno == 0 { NLM_F_CAPPED } else { 0 };
     let reply =
-        NlMsgHdr { len: length as u32, kind: NLMSG_ERROR, flags: 0, seq: header.seq, pid: port };
+        NlMsgHdr { len: length as u32, kind: NLMSG_ERROR, flags, seq: header.seq, pid: port };
     let mut bytes = reply.as_bytes().to_vec();
     bytes.extend_from_slice(NlMsgErr { error: -errno, msg: *header }.as_bytes());
     bytes.extend_from_slice(echo);

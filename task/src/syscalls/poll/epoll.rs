@@ -3,7 +3,7 @@
 use chitin_abi::poll::{
     EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EpollEvent, PollEvents,
 };
-use chitin_abi::{Errno, GuestAddr};
+use chitin_abi::{Errno, GuestAddr, Result};
 use chitin_vfs::epoll::{Epoll, new_epoll};
 use zerocopy::IntoBytes;
 
@@ -107,32 +107,30 @@ async fn wait(cx: &Ctx<'_>, epfd: Fd, addr: GuestAddr, max: i32, until: Until) -
     check_range(addr.0, (max * size_of::<EpollEvent>()) as u64)?;
     let file = cx.file(epfd.0)?;
     let epoll = Epoll::of(&file)?;
-    let mut events = epoll.collect(max);
-    if events.is_empty() && until != Until::Now {
-        events = sleep(cx, epoll, max, until).await?;
+    let take = || epoll.take(max, |events| cx.memory().write(addr, events.as_bytes()));
+    let mut count = take()?;
+    if count == 0 && until != Until::Now {
+        count = sleep(cx, epoll, until, take).await?;
     }
-    if !events.is_empty() {
-        cx.memory().write(addr, events.as_bytes())?;
-    }
-    Ok(events.len() as u64)
+    Ok(count as u64)
 }
 
 async fn sleep(
     cx: &Ctx<'_>,
     epoll: &Epoll,
-    max: usize,
     until: Until,
-) -> SysResult<Vec<EpollEvent>> {
+    take: impl Fn() -> Result<usize>,
+) -> SysResult<usize> {
     let waiter = Waiter::new();
     let registration = waiter.register_exclusive(epoll.waiters(), PollEvents::POLLIN);
-    let attempt = || {
-        let events = epoll.collect(max);
-        if events.is_empty() { Err(Errno::EAGAIN) } else { Ok(events) }
+    let attempt = || match take()? {
+        0 => Err(Errno::EAGAIN),
+        count => Ok(count),
     };
     let result = readiness::retry(cx, &waiter, until.deadline(), Restart::NoHandler, attempt).await;
     drop(registration);
     match result {
-        Ok(events) => Ok(events.unwrap_or_default()),
+        Ok(count) => Ok(count.unwrap_or(0)),
         Err(error) => {
             // A wake that was meant for this call goes to another.
             epoll.pass_on();
