@@ -1,11 +1,15 @@
-//! UDP sockets (RFC 768).
+//! UDP sockets (RFC 768) and the calls on them.
 
 use alloc::collections::VecDeque;
 use core::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
-use chitin_abi::Errno;
 use chitin_abi::poll::PollEvents;
+use chitin_abi::{Errno, Result};
+
+use crate::address::{destination, is_local, mapped, source_for, unmapped};
+use crate::stack::{SocketId, Stack, unspecified};
+use crate::wire::udp::{MAX_PAYLOAD, MAX_PAYLOAD_V6};
 
 /// Bytes that wait in a socket unless something else is asked for.
 const RECEIVE_BUFFER: usize = 212_992;
@@ -124,5 +128,128 @@ impl UdpSocket {
             events |= PollEvents::POLLERR;
         }
         events
+    }
+}
+
+impl Stack {
+    pub(crate) fn connect_udp(&mut self, id: SocketId, to: SocketAddr) -> Result<()> {
+        if !is_local(to.ip()) {
+            return Err(Errno::ENETUNREACH);
+        }
+        let bound = self.udp(id)?.bound;
+        let local = match bound {
+            None => {
+                self.take_address(id, SocketAddr::new(source_for(to.ip()), 0), false)?;
+                return self.udp(id).map(|socket| socket.peer = Some(to));
+            }
+            Some(bound) if bound.ip().is_unspecified() => {
+                SocketAddr::new(source_for(to.ip()), bound.port())
+            }
+            Some(bound) if bound.is_ipv4() != to.is_ipv4() => return Err(Errno::ENETUNREACH),
+            Some(bound) => bound,
+        };
+        if let Some(binding) = self.udp_ports.get_mut(local.port(), id) {
+            binding.address = local.ip();
+        }
+        let socket = self.udp(id)?;
+        socket.bound = Some(local);
+        socket.peer = Some(to);
+        Ok(())
+    }
+
+    /// A UDP socket keeps of its address what it was bound to, and no more.
+    pub(crate) fn disconnect_udp(&mut self, id: SocketId) -> Result<()> {
+        let socket = self.udp(id)?;
+        socket.peer = None;
+        let (asked, bound) = (socket.asked, socket.bound);
+        socket.bound = asked;
+        match (asked, bound) {
+            (Some(asked), _) => {
+                if let Some(binding) = self.udp_ports.get_mut(asked.port(), id) {
+                    binding.address = asked.ip();
+                }
+            }
+            (None, Some(bound)) => self.udp_ports.remove(bound.port(), id),
+            (None, None) => {}
+        }
+        Ok(())
+    }
+
+    /// Sends a datagram; `to` unless the socket is connected, or instead of where it is.
+    ///
+    /// # Errors
+    /// EDESTADDRREQ, EMSGSIZE, EPIPE, ENETUNREACH, EACCES, EINVAL, the pending error.
+    pub fn udp_send(
+        &mut self,
+        id: SocketId,
+        to: Option<SocketAddr>,
+        data: Bytes,
+        marks: Marks,
+    ) -> Result<usize> {
+        let socket = self.udp(id)?;
+        if data.len() > if socket.options.v6 { MAX_PAYLOAD_V6 } else { MAX_PAYLOAD } {
+            return Err(Errno::EMSGSIZE);
+        }
+        if let Some(errno) = socket.error.take() {
+            return Err(errno);
+        }
+        if socket.shut_write {
+            return Err(Errno::EPIPE);
+        }
+        let to =
+            to.map(|to| destination(unmapped(to))).or(socket.peer).ok_or(Errno::EDESTADDRREQ)?;
+        if to.port() == 0 {
+            return Err(Errno::EINVAL);
+        }
+        if to.ip() == IpAddr::from([255, 255, 255, 255]) && !socket.options.broadcast {
+            return Err(Errno::EACCES);
+        }
+        if !is_local(to.ip()) {
+            return Err(Errno::ENETUNREACH);
+        }
+        if socket.bound.is_none() {
+            let (any, v6_only) = (unspecified(socket.options.v6), socket.options.v6_only);
+            self.take_address(id, any, v6_only)?;
+        }
+        let bound = self.udp(id)?.bound.ok_or(Errno::EINVAL)?;
+        let from = if bound.ip().is_unspecified() { source_for(to.ip()) } else { bound.ip() };
+        if from.is_ipv4() != to.is_ipv4() {
+            return Err(Errno::ENETUNREACH);
+        }
+        let count = data.len();
+        self.emit_udp(SocketAddr::new(from, bound.port()), to, marks, data);
+        self.run();
+        Ok(count)
+    }
+
+    /// Takes a datagram, or a copy of it if `peek`.
+    ///
+    /// # Errors
+    /// EAGAIN, the pending error.
+    pub fn udp_receive(&mut self, id: SocketId, peek: bool) -> Result<Option<Datagram>> {
+        let socket = self.udp(id)?;
+        if let Some(errno) = socket.error.take() {
+            return Err(errno);
+        }
+        let v6 = socket.options.v6;
+        let datagram = if peek { socket.queue.front().cloned() } else { socket.pop() };
+        match datagram {
+            Some(mut datagram) => {
+                if v6 {
+                    datagram.from = mapped(datagram.from);
+                }
+                Ok(Some(datagram))
+            }
+            None if socket.shut_read => Ok(None),
+            None => Err(Errno::EAGAIN),
+        }
+    }
+
+    /// Bytes of the next datagram.
+    pub fn udp_next_len(&mut self, id: SocketId) -> usize {
+        self.udp(id)
+            .ok()
+            .and_then(|socket| socket.queue.front())
+            .map_or(0, |datagram| datagram.data.len())
     }
 }

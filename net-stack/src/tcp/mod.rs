@@ -5,6 +5,7 @@
 //!   what is left to be read.
 
 pub(crate) mod buffer;
+mod calls;
 pub(crate) mod connection;
 pub(crate) mod seq;
 
