@@ -34,7 +34,7 @@ impl RawTerminal {
             let mut raw = before.clone();
             raw.make_raw();
             // If it fails the user sees an echo too many.
-            let _ = tcsetattr(&fd, OptionalActions::Flush, &raw);
+            let _ = tcsetattr(&fd, OptionalActions::Drain, &raw);
         }
         Self { fd, before }
     }
