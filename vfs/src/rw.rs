@@ -120,6 +120,9 @@ impl OpenFile {
         if (from.remaining() as u64) <= room {
             return self.file().write_at(from, at);
         }
+        if !self.attr()?.is_regular() {
+            return self.file().write_at(from, at);
+        }
         let room = usize::try_from(room).unwrap_or(usize::MAX);
         self.file().write_at(&mut Limited { from, left: room }, at)
     }

@@ -294,6 +294,9 @@ async fn send_range(
         if let Some(error) = error {
             return if done > 0 { Ok(done) } else { Err(error) };
         }
+        if cx.task.must_leave_wait() {
+            break;
+        }
     }
     Ok(done)
 }
