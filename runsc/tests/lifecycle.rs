@@ -207,3 +207,36 @@ fn sandboxes_die_under_load_without_a_trace() {
     let result = output(witness);
     assert_eq!(String::from_utf8_lossy(&result.stdout), "fine\n", "{result:?}");
 }
+
+/// The processes whose command line has this text; a sentry has that of the command that made it.
+fn with_command_line(text: &str) -> Vec<i32> {
+    let pids = fs::read_dir("/proc")
+        .expect("/proc")
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    pids.filter(|pid| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        runs(*pid) && String::from_utf8_lossy(&line).contains(text)
+    })
+    .collect()
+}
+
+#[test]
+fn create_may_be_killed_at_any_moment() {
+    let Some(setup) = Setup::new("create_may_be_killed_at_any_moment") else { return };
+    setup.config(&["sleep", "1000"], |_| {});
+    let mark = setup.path().join("state").display().to_string();
+    for round in 0..25 {
+        let mut child = setup
+            .command(&["create", "c"])
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .expect("runsc");
+        std::thread::sleep(Duration::from_millis(round));
+        child.kill().expect("kill");
+        child.wait().expect("wait");
+        // It may have been finished: then the container stays, as it should, until it is deleted.
+        setup.succeeds(&["delete", "--force", "c"]);
+        eventually("no process is left", SOON, || with_command_line(&mark).is_empty());
+        assert!(!setup.path().join("state/c").exists());
+    }
+}

@@ -8,7 +8,7 @@ mod files;
 mod program;
 mod server;
 
-use std::io::{Read as _, Write as _};
+use std::io::{PipeReader, Read as _, Write as _};
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd, RawFd};
 use std::sync::Arc;
 
@@ -34,8 +34,8 @@ pub(crate) struct Birth {
     pub(crate) mode: Mode,
     pub(crate) sources: Sources,
     pub(crate) reporter: Reporter,
-    /// A byte comes when the id maps are written.
-    pub(crate) gate: std::io::PipeReader,
+    /// A byte comes when the id maps are written, and one more when a detached sandbox may live without its maker.
+    pub(crate) gate: PipeReader,
     /// Descriptors of all of these.
     pub(crate) keep: Vec<RawFd>,
 }
@@ -59,14 +59,14 @@ const MOST_WORKERS: usize = 64;
 
 /// The sentry. Never returns to the code of the command that forked it.
 pub(crate) fn sentry(birth: Birth) -> ! {
-    let Birth { plan, mut endowment, mode, sources, reporter, gate, keep } = birth;
+    let Birth { plan, mut endowment, mode, sources, reporter, mut gate, keep } = birth;
     let reporter = Arc::new(reporter);
     report_panics(&reporter);
     // Without it a refused call still ends the process, only without a name.
     let _ = raw::report_refused_calls(reporter.as_fd());
     let exit_file = endowment.exit_file.take();
-    let result = prepare(&plan, mode, sources, gate, keep, endowment.console.as_ref())
-        .and_then(|confined| run(plan, endowment, mode, confined, &reporter));
+    let result = prepare(&plan, sources, (&mut gate, &reporter), keep, endowment.console.as_ref())
+        .and_then(|confined| run(plan, endowment, mode, confined, (&mut gate, &reporter)));
     let code = match result {
         Ok(code) => {
             if let Some(mut file) = exit_file {
@@ -105,13 +105,14 @@ fn run(
     endowment: Endowment,
     mode: Mode,
     confined: Confined,
-    reporter: &Reporter,
+    (gate, reporter): (&mut PipeReader, &Reporter),
 ) -> Result<u8> {
     let Confined { trees, files, platform, workers, terminal } = confined;
     let config = BootConfig { workers, strace: strace(plan.options)?, ..BootConfig::default() };
     let kernel = chitin_task::boot::boot(platform, config).context(|| "cannot start the kernel")?;
     let env = VfsEnv::new(Arc::clone(&kernel.vfs), None);
     let mounts = files::build(&plan, trees, files, &env)?;
+    crate::log::debug(|| "start: files are mounted".to_owned());
     let Endowment { stdio, extra, console, listener, control, .. } = endowment;
     let numbered = (0..).zip(stdio).filter_map(|(number, fd)| Some((number, fd?)));
     let descriptors = numbered.chain((3..).zip(extra)).collect();
@@ -140,6 +141,13 @@ fn run(
         server::serve_all(listener, peers, &container)?;
     }
     reporter.report(&Event::Ready);
+    crate::log::debug(|| "start: ready".to_owned());
+    if !mode.attached {
+        pass(gate)?;
+        rustix::process::set_parent_process_death_signal(None)
+            .context(|| "cannot be released from the command")?;
+        reporter.report(&Event::Released);
+    }
     let result = container.wait();
     container.drain();
     if result.is_err() {
@@ -160,28 +168,24 @@ fn strace(options: Options) -> Result<Option<Strace>> {
 /// Confines this process up to its filter.
 fn prepare(
     plan: &Plan,
-    mode: Mode,
     sources: Sources,
-    mut gate: std::io::PipeReader,
+    (gate, reporter): (&mut PipeReader, &Reporter),
     mut keep: Vec<RawFd>,
     console: Option<&Console>,
 ) -> Result<Confined> {
-    if gate.read(&mut [0]).unwrap_or(0) == 0 {
-        return Err(Failure::new("the command that started the sandbox is gone"));
-    }
-    drop(gate);
+    pass(gate)?;
     confine::identity(&plan.maps)?;
-    if mode.attached {
-        let signal = Some(rustix::process::Signal::KILL);
-        rustix::process::set_parent_process_death_signal(signal)
-            .context(|| "cannot be bound to the command")?;
-    }
+    crate::log::debug(|| "start: the sentry has its identity".to_owned());
+    bind_to_maker(reporter)?;
     let null = confine::root::open_null()?;
     let mut root = EmptyRoot::new()?;
     let trees = sources.finish(&mut root)?;
     root.attach_proc()?;
     let files = root.enter()?;
+    crate::log::debug(|| "start: the host's files are left".to_owned());
     replace_standard_descriptors(&null).context(|| "cannot replace the standard descriptors")?;
+    // Nothing that is closed below may still have an owner, who would close it once more.
+    drop(null);
     keep.extend(0..3);
     keep.extend(trees.iter().filter_map(Tree::descriptor));
     keep.extend(files.as_ref().map(|fd| fd.as_raw_fd()));
@@ -194,13 +198,40 @@ fn prepare(
         PlatformName::Systrap => Systrap::new(SystrapConfig { workers }),
     };
     let platform = platform.context(|| "cannot start the platform systrap")?;
+    crate::log::debug(|| "start: the platform stands".to_owned());
     confine::root::hide_proc()?;
     let terminal = console.map(console::adopt).transpose()?.flatten();
     confine::capabilities::reduce().context(|| "cannot drop capabilities")?;
     // Modes of files are the business of the kernel inside.
     rustix::process::umask(rustix::fs::Mode::empty());
     confine::filter::install(chitin_platform_systrap::sentry_host_calls())?;
+    crate::log::debug(|| "start: confined".to_owned());
     Ok(Confined { trees, files, platform, workers, terminal })
+}
+
+/// Waits for a byte from the command that makes the sandbox.
+fn pass(gate: &mut PipeReader) -> Result<()> {
+    match gate.read(&mut [0]) {
+        Ok(1) => Ok(()),
+        _ => Err(Failure::new("the command that started the sandbox is gone")),
+    }
+}
+
+/// Ends with the command that makes the sandbox, from now on. (After the last change of identity, which undoes it.)
+fn bind_to_maker(reporter: &Reporter) -> Result<()> {
+    let signal = Some(rustix::process::Signal::KILL);
+    rustix::process::set_parent_process_death_signal(signal)
+        .context(|| "cannot be bound to the command")?;
+    // The signal is for an end that is yet to come; nobody reads the status after one that has been.
+    let mut ends = [rustix::event::PollFd::new(reporter, rustix::event::PollFlags::OUT)];
+    let now = rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 };
+    let polled =
+        rustix::event::poll(&mut ends, Some(&now)).context(|| "cannot look for the command")?;
+    let gone = ends.iter().any(|end| end.revents().contains(rustix::event::PollFlags::ERR));
+    if polled > 0 && gone {
+        return Err(Failure::new("the command that started the sandbox is gone"));
+    }
+    Ok(())
 }
 
 fn replace_standard_descriptors(null: &std::fs::File) -> rustix::io::Result<()> {

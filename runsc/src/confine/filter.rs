@@ -225,8 +225,15 @@ fn rules(platform: Vec<(i64, Vec<SeccompRule>)>) -> Result<Rules> {
     let fcntl: Vec<u64> = FCNTL.iter().map(|command| u64::from(command.unsigned_abs())).collect();
     rules.insert(libc::SYS_fcntl, commands(&fcntl)?);
     rules.insert(libc::SYS_ioctl, commands(IOCTL)?);
-    rules
-        .insert(libc::SYS_prctl, vec![rule([equal(0, libc::PR_SET_NAME.unsigned_abs().into())?])?]);
+    let prctl = |command: i32| equal(0, command.unsigned_abs().into());
+    rules.insert(
+        libc::SYS_prctl,
+        vec![
+            rule([prctl(libc::PR_SET_NAME)?])?,
+            // A detached sandbox is released from the command that made it.
+            rule([prctl(libc::PR_SET_PDEATHSIG)?, equal(1, 0)?])?,
+        ],
+    );
     rules.insert(libc::SYS_rt_sigaction, Vec::new());
     // Asked by the runtime of threads for the size of stacks; limits of its own only, and none to set.
     rules.insert(libc::SYS_prlimit64, vec![rule([equal(0, 0)?, equal(2, 0)?])?]);

@@ -85,7 +85,7 @@ impl Subject for OwnContainer {
                 self.sentry.reap();
                 Err(failure)
             }
-            Some(Event::Ready) => Ok(None),
+            Some(Event::Ready | Event::Released) => Ok(None),
             None => Err(self.sentry.died()),
         }
     }

@@ -74,13 +74,20 @@ pub(crate) fn create(args: &Args, store: &Store, options: Options, mode: Mode) -
     let endowment = Endowment { stdio, extra, console, listener, control: Some(theirs), exit_file };
     let sentry = launch(plan, endowment, mode)?;
     let mut created = (sentry, Some(relay));
-    record(&home, &bundle, args, &mut created.0).inspect_err(|_| created.0.kill())?;
+    record(&home, &bundle, args, &mut created.0, mode.attached)
+        .inspect_err(|_| created.0.kill())?;
     guard.disarm();
     let (sentry, relay) = (created.0, created.1.flatten());
     Ok(Created { home, lock, sentry, control: Client::new(ours), relay })
 }
 
-fn record(home: &Home, bundle: &Bundle, args: &Args, sentry: &mut Sentry) -> Result<()> {
+fn record(
+    home: &Home,
+    bundle: &Bundle,
+    args: &Args,
+    sentry: &mut Sentry,
+    attached: bool,
+) -> Result<()> {
     sentry.wait_ready()?;
     let pid = sentry.pid.as_raw_nonzero().get();
     let (start_time, _) = start_time(pid).ok_or_else(|| sentry.died())?;
@@ -94,7 +101,11 @@ fn record(home: &Home, bundle: &Bundle, args: &Args, sentry: &mut Sentry) -> Res
         owner: rustix::process::getuid().as_raw(),
         annotations: bundle.spec.annotations().clone().unwrap_or_default().into_iter().collect(),
     })?;
-    write_pid_file(args.pid_file.as_deref(), sentry.pid)
+    write_pid_file(args.pid_file.as_deref(), sentry.pid)?;
+    if !attached {
+        sentry.release()?;
+    }
+    Ok(())
 }
 
 /// Removes the state of a container that did not come to be.

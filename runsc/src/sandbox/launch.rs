@@ -21,6 +21,8 @@ pub(crate) struct Sentry {
     pub(crate) pid: Pid,
     /// What it reports.
     pub(crate) status: Reader,
+    /// It goes on when it reads a byte from here, and ends when it reads the end.
+    gate: io::PipeWriter,
 }
 
 /// What belongs to this start only.
@@ -44,8 +46,7 @@ pub(crate) fn launch(plan: Plan, endowment: Endowment, mode: Mode) -> Result<Sen
     plan.options.check()?;
     let sources = Sources::open(&plan)?;
     let (status, reporter) = status::pipe().context(|| "cannot make a pipe")?;
-    // The sentry goes on when it reads a byte here, and ends when it reads the end.
-    let (gate, mut opener) = io::pipe().context(|| "cannot make a pipe")?;
+    let (gate, opener) = io::pipe().context(|| "cannot make a pipe")?;
     let maps = plan.maps.clone();
     let child = raw::fork(NAMESPACES).map_err(|error| explain_fork(&error))?;
     let Some(pid) = child else {
@@ -57,10 +58,8 @@ pub(crate) fn launch(plan: Plan, endowment: Endowment, mode: Mode) -> Result<Sen
         boot::sentry(boot::Birth { plan, endowment, mode, sources, reporter, gate, keep });
     };
     drop((reporter, gate));
-    let sentry = Sentry { pid, status };
-    if let Err(failure) =
-        write_maps(pid, &maps).and_then(|()| opener.write_all(b"g").context(|| "sandbox"))
-    {
+    let mut sentry = Sentry { pid, status, gate: opener };
+    if let Err(failure) = write_maps(pid, &maps).and_then(|()| sentry.go_on()) {
         sentry.kill();
         return Err(failure);
     }
@@ -68,17 +67,34 @@ pub(crate) fn launch(plan: Plan, endowment: Endowment, mode: Mode) -> Result<Sen
 }
 
 impl Sentry {
+    fn go_on(&mut self) -> Result<()> {
+        self.gate.write_all(b"g").context(|| "cannot talk to the sandbox")
+    }
+
+    /// Lets a detached sandbox live on without this command.
+    pub(crate) fn release(&mut self) -> Result<()> {
+        self.go_on()?;
+        self.expect(&status::Event::Released)
+    }
+
     /// Waits until the sandbox stands.
     pub(crate) fn wait_ready(&mut self) -> Result<()> {
+        self.expect(&status::Event::Ready)
+    }
+
+    fn expect(&mut self, expected: &status::Event) -> Result<()> {
         match self.status.next()? {
-            Some(status::Event::Ready) => Ok(()),
+            Some(event) if event == *expected => Ok(()),
             Some(status::Event::Failed(failure)) => {
                 self.reap();
                 Err(failure)
             }
             Some(status::Event::Exited(code)) => {
                 self.reap();
-                Err(Failure::with_code("the container ended before it had started", code))
+                Err(Failure::with_code("the container ended before it could be left alone", code))
+            }
+            Some(event) => {
+                Err(Failure::new(format!("the sandbox said something unexpected: {event:?}")))
             }
             None => Err(self.died()),
         }

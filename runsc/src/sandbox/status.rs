@@ -16,6 +16,8 @@ use crate::error::{Failure, Result};
 pub(crate) enum Event {
     /// The sandbox stands; the first process runs, or waits for `start`.
     Ready,
+    /// The sandbox lives on without the command that made it.
+    Released,
     /// Something went wrong.
     Failed(Failure),
     /// The first process ended with this exit code.
