@@ -127,7 +127,7 @@ impl Ctx<'_> {
             if self.task.must_leave_wait() {
                 return Poll::Ready(Err(SysError::Restart(restart)));
             }
-            self.task.sleeping.store(true, Ordering::Relaxed);
+            self.task.falls_asleep();
             Poll::Pending
         })
         .await;
@@ -169,7 +169,7 @@ impl Ctx<'_> {
             if crate::signal::exit_status(self.task).is_some() {
                 return Poll::Ready(None);
             }
-            self.task.sleeping.store(true, Ordering::Relaxed);
+            self.task.falls_asleep();
             Poll::Pending
         })
         .await;

@@ -21,7 +21,7 @@ pub mod tree;
 pub mod wait;
 
 use core::any::Any;
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
 use std::sync::Arc;
 
 use chitin_vfs::wait::WaitQueue;
@@ -87,10 +87,39 @@ pub struct ThreadGroup {
     pub children_cpu: (AtomicU64, AtomicU64),
     /// Largest resident size in KiB: its own, and of children that were waited for.
     pub max_rss: (AtomicU64, AtomicU64),
+    /// What it has read and written.
+    pub io: IoCounters,
     /// Which of the sandbox's containers it belongs to: the global id of that container's first process.
     pub container: u32,
     /// Monotonic start time in nanoseconds.
     pub start_time: u64,
+}
+
+/// Counts of `/proc/pid/io`.
+#[derive(Default)]
+pub struct IoCounters {
+    /// Bytes read.
+    pub bytes_read: AtomicU64,
+    /// Bytes written.
+    pub bytes_written: AtomicU64,
+    /// Calls that read.
+    pub reads: AtomicU64,
+    /// Calls that write.
+    pub writes: AtomicU64,
+}
+
+impl IoCounters {
+    /// Counts a call that read.
+    pub fn read(&self, bytes: u64) {
+        self.bytes_read.fetch_add(bytes, Ordering::Relaxed);
+        self.reads.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a call that wrote.
+    pub fn wrote(&self, bytes: u64) {
+        self.bytes_written.fetch_add(bytes, Ordering::Relaxed);
+        self.writes.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 /// How far a process is with its end.
@@ -150,6 +179,7 @@ impl ThreadGroup {
             exec_cpu: Default::default(),
             children_cpu: Default::default(),
             max_rss: Default::default(),
+            io: IoCounters::default(),
             container: if new.container == 0 { tgid } else { new.container },
             start_time: new.start_time,
         })

@@ -5,6 +5,7 @@
 
 pub mod cgroup;
 pub mod devices;
+pub mod mqueue;
 pub mod sysfs;
 pub mod terminals;
 pub mod tmpfs_like;
@@ -23,6 +24,7 @@ pub fn register(kernel: &Arc<Kernel>) {
     types.register(Arc::new(crate::proc::ProcType::new(&weak)));
     types.register(Arc::new(sysfs::SysType::new(&weak)));
     types.register(Arc::new(cgroup::CgroupType::new(&weak)));
+    types.register(Arc::new(mqueue::MqueueType::new(&weak)));
     types.register(Arc::new(tmpfs_like::RamType));
     types.register(Arc::new(tmpfs_like::DevType));
 }

@@ -46,6 +46,18 @@ fn writable(cx: &Ctx<'_>, fd: Fd) -> Result<Arc<OpenFile>> {
 async fn do_read(
     cx: &Ctx<'_>,
     file: &OpenFile,
+    to: Scatter<'_>,
+    at: Option<u64>,
+    nowait: bool,
+) -> SysResult {
+    let result = read_into(cx, file, to, at, nowait).await;
+    cx.task.group.io.read(result.as_ref().copied().unwrap_or(0));
+    result
+}
+
+async fn read_into(
+    cx: &Ctx<'_>,
+    file: &OpenFile,
     mut to: Scatter<'_>,
     at: Option<u64>,
     nowait: bool,
@@ -80,7 +92,13 @@ struct WriteMode {
     no_signal: bool,
 }
 
-async fn do_write(
+async fn do_write(cx: &Ctx<'_>, file: &OpenFile, from: Scatter<'_>, mode: WriteMode) -> SysResult {
+    let result = write_from(cx, file, from, mode).await;
+    cx.task.group.io.wrote(result.as_ref().copied().unwrap_or(0));
+    result
+}
+
+async fn write_from(
     cx: &Ctx<'_>,
     file: &OpenFile,
     mut from: Scatter<'_>,

@@ -69,6 +69,8 @@ pub struct Task {
     pub exit_alone: AtomicI64,
     /// The task sleeps in a system call (state `S` in /proc) or not (`R`).
     pub sleeping: AtomicBool,
+    /// How often it went to sleep in a system call.
+    pub sleeps: AtomicU64,
     /// Nice value, policy and the like, which the host's scheduler does not see.
     pub sched: Mutex<SchedParams>,
     /// `set_mempolicy(2)`.
@@ -136,6 +138,7 @@ impl Task {
             exiting: AtomicBool::new(false),
             exit_alone: AtomicI64::new(-1),
             sleeping: AtomicBool::new(false),
+            sleeps: AtomicU64::new(0),
             sched: Mutex::default(),
             memory_policy: Mutex::default(),
             restart: Mutex::new(None),
@@ -313,6 +316,13 @@ impl Task {
             core::mem::replace(&mut signals.mask, saved)
         };
         self.mask_changed(old);
+    }
+
+    /// It begins to sleep in a system call, or goes on to.
+    pub fn falls_asleep(&self) {
+        if !self.sleeping.swap(true, Ordering::Relaxed) {
+            self.sleeps.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// Whether a wait in a system call has to end: a signal is to be delivered, the process stops or dies.

@@ -1,6 +1,6 @@
 //! Names, states, ids and times of processes: `stat`, `status`, `limits`, `cgroup` and smaller ones.
 
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicU64, Ordering};
 use std::io::Write;
 use std::sync::Arc;
 
@@ -232,6 +232,7 @@ fn status_of_task(facts: &mut Status, task: &Arc<Task>, env: &VfsEnv) {
     let cred = task.cred();
     let viewer = reader(env).map_or_else(|| Arc::clone(&cred), Task::cred);
     facts.name = task.name.lock().clone();
+    facts.voluntary_switches = task.sleeps.load(Ordering::Relaxed);
     facts.umask = Some(task.fs().umask());
     facts.uids = [cred.ruid, cred.euid, cred.suid, cred.fsuid].map(|uid| viewer.show_uid(uid));
     facts.gids = [cred.rgid, cred.egid, cred.sgid, cred.fsgid].map(|gid| viewer.show_gid(gid));
@@ -279,13 +280,20 @@ pub fn cgroup(object: &Object, _env: &VfsEnv, out: &mut Vec<u8>) -> Result<()> {
     put(out, "0::/\n")
 }
 
-/// `/proc/PID/io`: input and output are not counted.
+/// `/proc/PID/io`: what goes to the storage is the host's to count.
 pub fn io(object: &Object, _env: &VfsEnv, out: &mut Vec<u8>) -> Result<()> {
-    object.with_entry(|_| ())?;
-    put(
-        out,
-        "rchar: 0\nwchar: 0\nsyscr: 0\nsyscw: 0\nread_bytes: 0\nwrite_bytes: 0\ncancelled_write_bytes: 0\n",
-    )
+    let group = object.group()?;
+    let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    let io = &group.io;
+    let text = format!(
+        "rchar: {}\nwchar: {}\nsyscr: {}\nsyscw: {}\nread_bytes: 0\nwrite_bytes: 0\n\
+         cancelled_write_bytes: 0\n",
+        count(&io.bytes_read),
+        count(&io.bytes_written),
+        count(&io.reads),
+        count(&io.writes),
+    );
+    put(out, &text)
 }
 
 /// `/proc/PID/oom_score`.
