@@ -150,6 +150,36 @@ pub trait GuestThread: Send + Sync {
 
     /// Host CPU time used by this thread: (user, system) in nanoseconds.
     fn cpu_time(&self) -> (u64, u64);
+
+    /// Ready once the extended state of a thread that stands still can be had: to be awaited before
+    /// [`GuestThread::extended_state`] and [`GuestThread::set_extended_state`]. Ready at once on most platforms.
+    fn poll_settle(&mut self, _context: &mut Context<'_>) -> Poll<()> {
+        Poll::Ready(())
+    }
+
+    /// The call site of the last event, if the platform would like to rewrite it because it is used often. Asked
+    /// once per event; whoever gets one calls [`GuestThread::patch`] before the next `resume`, if the code there is
+    /// private memory that the guest cannot write.
+    fn hot_site(&mut self) -> Option<HotSite> {
+        None
+    }
+
+    /// Rewrites the site that `hot_site` gave, if that can be done now. `area`: a mapping for the platform's own
+    /// use, see [`HotSite::needs_area`]. Until it is done, nobody may apply operations to the address space or
+    /// copy it.
+    fn patch(&mut self, _area: Option<u64>) -> PlatformFuture<'_, ()> {
+        Box::pin(async { Ok(()) })
+    }
+}
+
+/// A call site that the platform would like to rewrite.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HotSite {
+    /// An address in it.
+    pub address: u64,
+    /// Bytes of private executable memory, less than 2 GiB away from it, that the platform needs to do so: mapped for
+    /// this alone, and not shown to the guest.
+    pub needs_area: Option<u64>,
 }
 
 /// Stops a running guest thread.

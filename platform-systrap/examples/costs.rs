@@ -110,7 +110,7 @@ fn main() {
     set.set(0).expect("a core");
     sched_setaffinity(Pid::from_raw(0), &set).expect("it can be pinned");
     let start = Instant::now();
-    let platform = Systrap::new(SystrapConfig { workers: 1 }).expect("it starts");
+    let platform = Systrap::new(SystrapConfig::default()).expect("it starts");
     println!("{:40} {:8.2} us", "start of the platform", start.elapsed().as_secs_f64() * 1e6);
     println!("-- all on one core");
     costs(&platform);
@@ -121,5 +121,5 @@ fn main() {
     }
     sched_setaffinity(Pid::from_raw(0), &set).expect("it can be unpinned");
     println!("-- wherever the host likes");
-    costs(&Systrap::new(SystrapConfig { workers: 1 }).expect("it starts"));
+    costs(&Systrap::new(SystrapConfig::default()).expect("it starts"));
 }

@@ -17,6 +17,7 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, Shutdown
 
 use crate::layout::{order, reply};
 use crate::order::{self as list, Copy};
+use crate::patches::{Patches, Table};
 use crate::process::{Goal, Order, Process, next_number, write_ops};
 use crate::shared::Shared;
 use crate::space::Space;
@@ -30,6 +31,18 @@ pub struct Kit {
     /// The sentry's end.
     socket: OwnedFd,
     ticket: Arc<Ticket<Space>>,
+    /// Rewritten call sites.
+    patches: (Arc<Table>, bool),
+    _copying: Copying,
+}
+
+/// Keeps call sites of the original as they are.
+struct Copying(Arc<Process>);
+
+impl Drop for Copying {
+    fn drop(&mut self) {
+        self.0.patches.forks.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 /// What `conclude` found.
@@ -91,7 +104,15 @@ pub fn submit(parent: &Arc<Process>) -> Result<Arc<Ticket<Space>>> {
         parent: shared.pid,
     };
     let ticket = Ticket::new();
-    let kit = Kit { order, reply, number, socket: ours, ticket: Arc::clone(&ticket) };
+    let kit = Kit {
+        order,
+        reply,
+        number,
+        socket: ours,
+        ticket: Arc::clone(&ticket),
+        patches: parent.patches.for_copy(),
+        _copying: Copying(Arc::clone(parent)),
+    };
     let list = list::fork(&copy, Arc::new(theirs), shared.descriptors);
     shared.registry.begin_fork(parent);
     parent.submit([Order { list, goal: Goal::Fork(Box::new(kit)) }]);
@@ -107,7 +128,10 @@ pub fn conclude(shared: &Arc<Shared>, kit: Kit, failed: Option<Errno>) -> Conclu
     match hear(&kit.socket) {
         Ok(None) => Conclusion::NotYet(kit),
         Ok(Some(pid)) => {
-            let process = Process::new(Arc::clone(shared), pid, kit.order, kit.reply, kit.socket);
+            let (table, is_off) = kit.patches;
+            let patches = Patches::copied(table, is_off);
+            let shared_ref = Arc::clone(shared);
+            let process = Process::new(shared_ref, pid, kit.order, kit.reply, kit.socket, patches);
             let is_dead = shared.registry.add(&process);
             shared.registry.end_fork();
             if is_dead {

@@ -21,6 +21,7 @@ mod field {
     pub const UC_STACK: u64 = 24;
     /// r8 r9 r10 r11 r12 r13 r14 r15 rdi rsi rbp rbx rdx rax rcx rsp rip eflags selectors
     pub const REGISTERS: u64 = 48;
+    pub const RCX: u64 = REGISTERS + 14 * 8;
     pub const SELECTORS: u64 = REGISTERS + 18 * 8;
     pub const ERROR: u64 = REGISTERS + 19 * 8;
     pub const TRAP: u64 = REGISTERS + 20 * 8;
@@ -51,6 +52,8 @@ pub struct Stopped {
     pub event: Event,
     /// Where its frame is: an offset in the arena, checked.
     pub frame: u64,
+    /// It came from a patched call site: the frame has registers only.
+    pub is_fast: bool,
 }
 
 impl Channel {
@@ -106,6 +109,8 @@ impl Channel {
         self.write_extended_at(arena, area, shape, extended);
         self.store_registers(arena, frame, regs);
         arena.store64(self.header(channel::FRAME), address);
+        let top = self.header_address() + channel::FAST_REGISTERS + channel::FAST_LEN;
+        arena.store64(self.header(channel::FAST_TOP), top);
         arena.store32(self.header(channel::ALIVE), 1);
         arena.u32(self.header(channel::WORD)).store(channel::POSTED, Ordering::Release);
         address
@@ -114,6 +119,10 @@ impl Channel {
     /// What stopped the thread. `None`: the channel makes no sense.
     pub fn stopped(self, arena: &Arena) -> Option<Stopped> {
         let signal = arena.load32(self.header(channel::SIGNAL));
+        if signal == channel::FAST_SIGNAL {
+            let frame = self.fast_frame();
+            return Some(Stopped { event: Event::Syscall, frame, is_fast: true });
+        }
         let frame = self.frame(arena)?;
         let info = frame + field::SIGNAL_INFO;
         let code = arena.load32(info + 8) as i32;
@@ -133,7 +142,22 @@ impl Channel {
             }
             _ => return None,
         };
-        Some(Stopped { event, frame })
+        Some(Stopped { event, frame, is_fast: false })
+    }
+
+    /// A frame whose registers are those that a patched call site has saved. Nothing else is there.
+    pub fn fast_frame(self) -> u64 {
+        self.header(channel::FAST_REGISTERS) - field::REGISTERS
+    }
+
+    /// Where the header is in the stub: the base of GS of threads whose call sites are patched.
+    pub fn header_address(self) -> u64 {
+        self.address + channel::HEADER
+    }
+
+    /// Where a thread that came from a patched call site goes on.
+    pub fn set_continuation(self, arena: &Arena, address: u64) {
+        arena.store64(self.fast_frame() + field::RCX, address);
     }
 
     /// The frame's offset in the arena, if it lies on the alternate stack.

@@ -134,6 +134,17 @@ pub mod channel {
     /// In the header: the core on which the guest stopped.
     pub const CORE: u64 = 40;
 
+    /// In the header: not 0 when the interrupting signal has come while the stub's own code ran.
+    pub const KICKED: u64 = 44;
+    /// In the header: the address behind the flags' slot of [`FAST_REGISTERS`], where the stub begins to push.
+    pub const FAST_TOP: u64 = 48;
+    /// In the header: registers of a guest that came from a patched call site, in the order of a signal frame.
+    pub const FAST_REGISTERS: u64 = 128;
+    /// Bytes of them that the stub pushes.
+    pub const FAST_LEN: u64 = 18 * 8;
+    /// [`SIGNAL`] of a guest that came from a patched call site.
+    pub const FAST_SIGNAL: u32 = 0x100;
+
     /// Word: the guest may run on.
     pub const GO: u32 = 0;
     /// Word: the guest has stopped.
@@ -151,6 +162,26 @@ pub mod channel {
     pub const SET_BASES: u32 = 1;
     /// Flag: the instructions for the bases can be used.
     pub const FSGSBASE: u32 = 2;
+    /// Flag: the registers to go on with are those of [`FAST_REGISTERS`], and RCX says where.
+    pub const FAST: u32 = 4;
+    /// Flag: load the registers of [`FAST_REGISTERS`] and trap, so that there is a signal frame.
+    pub const CONVERT: u32 = 8;
+}
+
+/// Offsets in a trampoline and in an area of trampolines; see `patch`.
+pub mod trampoline {
+    /// Bytes of a trampoline. The first page of an area is data.
+    pub const LEN: u64 = 64;
+    /// Bytes of an area.
+    pub const AREA_LEN: u64 = 0x2_0000;
+    /// In an area: where patched call sites go.
+    pub const ENTRY: u64 = 0;
+    /// In a trampoline: the address that a guest sees behind its call.
+    pub const RIP: u64 = 24;
+    /// In a trampoline: the instruction that traps.
+    pub const SYSCALL: u64 = 32;
+    /// In a trampoline: where the guest goes on.
+    pub const CONT: u64 = 34;
 }
 
 /// Flags of an operation.

@@ -9,6 +9,8 @@ mod frame;
 mod host_calls;
 mod layout;
 mod order;
+mod patch;
+mod patches;
 mod platform;
 mod process;
 mod raw;

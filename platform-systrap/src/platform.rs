@@ -16,6 +16,7 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec};
 use crate::doorbell::Sleeper;
 use crate::filter::{self, Instruction};
 use crate::layout::{self, Descriptors, config};
+use crate::patches::Patches;
 use crate::process::Process;
 use crate::raw::arena::Arena;
 use crate::raw::{host, text, zygote};
@@ -37,6 +38,15 @@ const PATIENCE: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
 pub struct SystrapConfig {
     /// Worker threads of the scheduler: one doorbell each, 1 to 64.
     pub workers: usize,
+    /// Whether call sites that are used often are rewritten, so that they need no signal. It takes a processor and a
+    /// kernel with FSGSBASE.
+    pub patch: bool,
+}
+
+impl Default for SystrapConfig {
+    fn default() -> Self {
+        Self { workers: 1, patch: true }
+    }
 }
 
 /// Guest processes driven by seccomp and SIGSYS.
@@ -85,6 +95,7 @@ impl Systrap {
             channel_numbers: Numbers::default(),
             shape: Shape { features: 0, size: xstate::MINIMUM, mxcsr_mask: 0xffff },
             fsgsbase,
+            patch: false,
             descriptors,
             cores: cores(workers),
             bells: (0..workers).map(|_| bell()).collect::<io::Result<_>>()?,
@@ -96,11 +107,13 @@ impl Systrap {
             pid: std::process::id() as i32,
             given_up: Mutex::default(),
         };
+        shared.patch = config.patch && fsgsbase;
         let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
         let vdso = vdso::plan(&maps).unwrap_or_default();
         let (pid, order, reply, socket) = start(&mut shared, &vdso)?;
         let shared = Arc::new(shared);
-        let template = Process::new(Arc::clone(&shared), pid, order, reply, socket);
+        let template =
+            Process::new(Arc::clone(&shared), pid, order, reply, socket, Patches::default());
         shared.registry.add(&template);
         let capabilities = capabilities(&shared, &vdso);
         Ok(Arc::new(Self {
@@ -275,7 +288,8 @@ fn capabilities(shared: &Shared, vdso: &vdso::Plan) -> Capabilities {
         vdso: start.map(|start| VdsoRange { start, ehdr: vdso.ehdr, end: layout::VDSO_END }),
         xsave_size: shared.shape.size,
         hwcap: host::auxiliary(AT_HWCAP),
-        hwcap2: host::auxiliary(AT_HWCAP2),
+        // The base of GS finds the channel: a guest asks for another one by a call, if it needs one.
+        hwcap2: host::auxiliary(AT_HWCAP2) & if shared.patch { !FSGSBASE } else { !0 },
         min_signal_stack: host::auxiliary(AT_MINSIGSTKSZ).max(2048),
     }
 }

@@ -29,6 +29,7 @@ use crate::fork::{self, Kit};
 use crate::frame::Channel;
 use crate::layout::{self, order, reply};
 use crate::order::{List, SPAWNED};
+use crate::patches::Patches;
 use crate::shared::{Listener, Shared};
 use crate::thread::Thread;
 use crate::ticket::Ticket;
@@ -43,6 +44,8 @@ pub struct Slot {
     pub tid: AtomicI32,
     /// `RUNNING` and `INTERRUPT`.
     pub state: AtomicU32,
+    /// Code was rewritten while it stood still: it has to go on by `rt_sigreturn`.
+    pub has_old_code: AtomicBool,
 }
 
 /// What comes of an order.
@@ -82,6 +85,8 @@ pub struct Process {
     pub shared: Arc<Shared>,
     /// The host's process id.
     pub pid: i32,
+    /// Rewritten call sites.
+    pub patches: Patches,
     order: u32,
     reply: u32,
     socket: OwnedFd,
@@ -106,10 +111,12 @@ impl Process {
         order: u32,
         reply: u32,
         socket: OwnedFd,
+        patches: Patches,
     ) -> Arc<Self> {
         Arc::new(Self {
             shared,
             pid,
+            patches,
             order,
             reply,
             socket,
@@ -389,8 +396,13 @@ impl Process {
                     offset: Shared::channel_offset(place),
                     address: layout::CHANNELS + index * layout::CHANNEL_LEN,
                 };
-                let slot =
-                    Slot { place, channel, tid: AtomicI32::new(0), state: AtomicU32::new(0) };
+                let slot = Slot {
+                    place,
+                    channel,
+                    tid: AtomicI32::new(0),
+                    state: AtomicU32::new(0),
+                    has_old_code: false.into(),
+                };
                 let slot = Arc::new(slot);
                 threads.slots.push(Arc::clone(&slot));
                 slot
@@ -399,6 +411,11 @@ impl Process {
         slot.state.store(0, Ordering::SeqCst);
         let frame = slot.channel.prepare(arena, &self.shared.shape, regs, extended);
         Ok((slot, frame))
+    }
+
+    /// All places for threads.
+    pub fn slots(&self) -> Vec<Arc<Slot>> {
+        self.threads.lock().slots.clone()
     }
 
     fn not_spawned(&self, slot: Arc<Slot>, error: Errno) -> Errno {

@@ -40,6 +40,8 @@ pub struct Shared {
     pub shape: Shape,
     /// Whether FSGSBASE can be used.
     pub fsgsbase: bool,
+    /// Whether call sites are rewritten.
+    pub patch: bool,
     /// Numbers of a stub's descriptors.
     pub descriptors: Descriptors,
     /// The core of each worker, where there is one worker per core that this process may use.

@@ -49,6 +49,19 @@ pub fn copy(process: &Arc<Process>) -> Result<Waiting<Space>> {
     Ok(Waiting::new(Arc::clone(process), ticket))
 }
 
+/// Orders memory operations, at least one.
+pub fn apply(process: &Arc<Process>, ops: &[HostOp]) -> Result<Waiting<()>> {
+    let lists = order::batch(ops, process.shared.descriptors)?;
+    let ticket = Ticket::new();
+    let last = lists.len().checked_sub(1).ok_or(Errno::EINVAL)?;
+    let orders = lists
+        .into_iter()
+        .enumerate()
+        .map(|(index, list)| Order { list, goal: Goal::Batch(Arc::clone(&ticket), index == last) });
+    process.submit(orders);
+    Ok(Waiting::new(Arc::clone(process), ticket))
+}
+
 /// Orders a thread.
 pub fn start_thread(process: &Arc<Process>, state: &ThreadState) -> Result<Waiting<Thread>> {
     let shared = &process.shared;
@@ -63,21 +76,13 @@ pub fn start_thread(process: &Arc<Process>, state: &ThreadState) -> Result<Waiti
 
 impl AddressSpace for Space {
     fn apply(&self, ops: Vec<HostOp>) -> PlatformFuture<'_, ()> {
-        let lists = match order::batch(&ops, self.process.shared.descriptors) {
-            Ok(lists) => lists,
-            Err(error) => return Box::pin(async move { Err(error) }),
-        };
-        if lists.is_empty() {
+        if ops.is_empty() {
             return Box::pin(async { Ok(()) });
         }
-        let ticket = Ticket::new();
-        let last = lists.len() - 1;
-        let orders = lists.into_iter().enumerate().map(|(index, list)| Order {
-            list,
-            goal: Goal::Batch(Arc::clone(&ticket), index == last),
-        });
-        self.process.submit(orders);
-        Box::pin(Waiting::new(Arc::clone(&self.process), ticket))
+        match apply(&self.process, &ops) {
+            Ok(done) => Box::pin(done),
+            Err(error) => Box::pin(async move { Err(error) }),
+        }
     }
 
     fn fork(&self) -> PlatformFuture<'_, Arc<dyn AddressSpace>> {
@@ -116,6 +121,22 @@ fn clip(addr: GuestAddr, len: usize) -> Result<RemoteIoVec> {
     let room = layout::MAX_ADDRESS - start;
     let len = usize::try_from(room).map_or(len, |room| room.min(len));
     Ok(RemoteIoVec { base: start as usize, len })
+}
+
+/// Writes what can be written; says how many bytes.
+pub fn write(process: &Process, address: u64, bytes: &[u8]) -> usize {
+    let Ok(remote) = clip(GuestAddr(address), bytes.len()) else { return 0 };
+    let local = [IoSlice::new(bytes)];
+    let write = |pid| process_vm_writev(Pid::from_raw(pid), &local, &[remote]);
+    outcome(process.with_pid(write)).unwrap_or(0)
+}
+
+/// Reads what can be read; says how many bytes.
+pub fn read(process: &Process, address: u64, buffer: &mut [u8]) -> usize {
+    let Ok(remote) = clip(GuestAddr(address), buffer.len()) else { return 0 };
+    let mut local = [IoSliceMut::new(buffer)];
+    let read = |pid| process_vm_readv(Pid::from_raw(pid), &mut local, &[remote]);
+    outcome(process.with_pid(read)).unwrap_or(0)
 }
 
 fn outcome(result: Result<nix::Result<usize>>) -> Result<usize> {

@@ -8,21 +8,42 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use chitin_abi::{Errno, Regs, Result};
-use chitin_mm::platform::{Event, GuestThread, Interrupter};
+use chitin_mm::platform::{Event, GuestThread, HotSite, Interrupter, PlatformFuture};
 
-use crate::layout::{self, channel};
+use crate::frame::Stopped;
+use crate::layout::{self, channel, trampoline};
+use crate::patches;
 use crate::process::{Process, Slot};
-use crate::raw::host;
+use crate::raw::{host, text};
 use crate::shared::Listener;
 use crate::usage;
 
 /// The guest runs, as far as the sentry knows.
-const RUNNING: u32 = 1;
+pub const RUNNING: u32 = 1;
 /// Somebody wants the guest to stop.
 const INTERRUPT: u32 = 2;
+/// The trap flag: a guest that has set it goes on by `rt_sigreturn` only.
+const TRAP_FLAG: u64 = 0x100;
+
+/// A thread that came from a patched call site and stands still.
+#[derive(Clone, Copy)]
+struct Fast {
+    /// The address behind the call, as the guest knows it.
+    rip: u64,
+    /// Where its trampoline goes on.
+    cont: u64,
+}
+
+/// What follows when a thread that came from a patched call site has been made to trap.
+enum Goal {
+    /// It stands still; its extended state can be had.
+    Settle,
+    /// It goes on with these registers.
+    Resume(Box<Regs>),
+}
 
 /// See the module.
 pub struct Thread {
@@ -36,6 +57,14 @@ pub struct Thread {
     has_stray: bool,
     /// What the processor has as bases of FS and GS.
     bases: (u64, u64),
+    /// It stands still without a signal frame.
+    fast: Option<Fast>,
+    /// It is being made to trap.
+    goal: Option<Goal>,
+    /// Where it went on last, of the times it did without `rt_sigreturn`.
+    last_rip: u64,
+    /// A call of this site trapped, not for the first time.
+    hot: Option<u64>,
 }
 
 impl Thread {
@@ -48,7 +77,18 @@ impl Thread {
             bases.0 = channels.load64(header + channel::FS_BASE);
             bases.1 = channels.load64(header + channel::GS_BASE);
         }
-        Self { process, slot, is_running: false, ready: None, has_stray: false, bases }
+        Self {
+            process,
+            slot,
+            is_running: false,
+            ready: None,
+            has_stray: false,
+            bases,
+            fast: None,
+            goal: None,
+            last_rip: 0,
+            hot: None,
+        }
     }
 
     /// Lets the guest go; what it goes on with is in its channel.
@@ -68,6 +108,7 @@ impl Thread {
         let change = |state| if state & INTERRUPT != 0 { Some(0) } else { Some(RUNNING) };
         let order = Ordering::SeqCst;
         let before = self.slot.state.fetch_update(order, order, change).unwrap_or(0);
+        self.process.patches.wait();
         before & INTERRUPT == 0
     }
 
@@ -75,14 +116,150 @@ impl Thread {
         self.process.shared.fsgsbase
     }
 
+    /// The base of GS while the guest has none of its own: how patched call sites find the channel.
+    fn own_gs(&self) -> u64 {
+        if self.process.shared.patch { self.slot.channel.header_address() } else { 0 }
+    }
+
     fn load(&mut self, frame: u64, event: Event, regs: &mut Regs) {
         let channels = &self.process.shared.channels;
         self.slot.channel.load_registers(channels, frame, event, regs);
         if self.is_fsgsbase() {
             self.bases = (regs.fs_base, regs.gs_base);
+            if regs.gs_base == self.own_gs() {
+                regs.gs_base = 0;
+            }
         } else {
             (regs.fs_base, regs.gs_base) = self.bases;
         }
+    }
+
+    /// A guest that came from a patched call site: registers as a `syscall` leaves them.
+    fn load_fast(&mut self, frame: u64, regs: &mut Regs) -> Fast {
+        self.load(frame, Event::Syscall, regs);
+        let fast = Fast { rip: regs.rip, cont: regs.rcx };
+        regs.rcx = regs.rip;
+        regs.r11 = regs.eflags;
+        (regs.cs, regs.ss) = (0x33, 0x2b);
+        // The stub does not save this one: it could not have got there with another.
+        (self.bases.1, regs.gs_base) = (self.own_gs(), 0);
+        fast
+    }
+
+    /// Has the guest go on by `rt_sigreturn`, unless it is interrupted before.
+    fn resume_frame(&mut self, frame: u64, regs: &Regs) -> bool {
+        let flags = self.prepare(regs);
+        let mut regs = *regs;
+        if let Some(moved) = self.process.patches.moved(&self.process, regs.rip) {
+            regs.rip = moved;
+        }
+        let channels = &self.process.shared.channels;
+        self.slot.channel.store_registers(channels, frame, &regs);
+        self.slot.has_old_code.store(false, Ordering::SeqCst);
+        self.slot.channel.set_flags(channels, flags);
+        if !self.may_run() {
+            return false;
+        }
+        self.go();
+        true
+    }
+
+    /// Has the stub load changed segment bases; the header's flags.
+    fn prepare(&mut self, regs: &Regs) -> u32 {
+        let mut flags = self.mode();
+        let mut gs = canonical(regs.gs_base, self.bases.1);
+        if self.process.shared.patch {
+            if gs != 0 && gs != self.own_gs() {
+                patches::close(&self.process);
+            } else {
+                gs = self.own_gs();
+            }
+        }
+        let bases = (canonical(regs.fs_base, self.bases.0), gs);
+        if bases != self.bases {
+            self.slot.channel.set_bases(&self.process.shared.channels, bases.0, bases.1);
+            flags |= channel::SET_BASES;
+            self.bases = bases;
+        }
+        flags
+    }
+
+    /// Has a guest that came from a patched call site go on; false: it is interrupted before.
+    fn resume_fast(&mut self, fast: Fast, regs: &Regs) -> bool {
+        let is_plain = regs.rip == fast.rip
+            && regs.rcx == regs.rip
+            && regs.r11 == regs.eflags
+            && regs.eflags & TRAP_FLAG == 0
+            && regs.cs == 0x33;
+        if !is_plain || self.slot.has_old_code.load(Ordering::SeqCst) {
+            if !self.may_run() {
+                return false;
+            }
+            self.convert(Goal::Resume(Box::new(*regs)));
+            return true;
+        }
+        let flags = self.prepare(regs) | channel::FAST;
+        let channels = &self.process.shared.channels;
+        self.slot.channel.store_registers(channels, self.slot.channel.fast_frame(), regs);
+        self.slot.channel.set_continuation(channels, fast.cont);
+        self.slot.channel.set_flags(channels, flags);
+        if !self.may_run() {
+            return false;
+        }
+        self.last_rip = fast.rip;
+        self.fast = None;
+        self.go();
+        true
+    }
+
+    /// Makes a guest that came from a patched call site trap, so that there is a signal frame.
+    fn convert(&mut self, goal: Goal) {
+        self.goal = Some(goal);
+        let flags = self.mode() | channel::CONVERT;
+        let channels = &self.process.shared.channels;
+        if let Some(fast) = self.fast {
+            self.slot.channel.set_continuation(channels, fast.cont);
+        }
+        self.slot.channel.set_flags(channels, flags);
+        self.go();
+    }
+
+    /// Whether this stop, in the stub's own code, is one on the way back to the guest: trapped as it was told, or
+    /// interrupted.
+    fn is_on_way_back(event: Event, rip: u64) -> bool {
+        let (start, end) = text::back();
+        match event {
+            Event::Interrupted => (start..=end).contains(&rip),
+            Event::Fault(fault) => rip == end && fault.signal == libc::SIGTRAP as u32,
+            _ => false,
+        }
+    }
+
+    /// What has happened to the guest, which knows nothing of the stub's own code.
+    fn translate(&mut self, event: Event, regs: &mut Regs) -> Event {
+        if !self.process.shared.patch {
+            return event;
+        }
+        let rip = regs.rip;
+        if Self::is_on_way_back(event, rip) {
+            let bases = (self.bases, regs.fs_base, regs.gs_base);
+            self.load_fast(self.slot.channel.fast_frame(), regs);
+            (self.bases, regs.fs_base, regs.gs_base) = bases;
+            regs.rip = self.last_rip;
+            regs.rcx = regs.rip;
+            regs.orig_rax = u64::MAX;
+            return Event::Interrupted;
+        }
+        if rip == text::fast()
+            && matches!(event, Event::Fault(_))
+            && let Some(rip) = self.process.patches.rip_of(regs.rcx)
+        {
+            // The guest has another base of GS: as if the call had trapped.
+            (regs.rip, regs.rcx, regs.r11) = (rip, rip, regs.eflags);
+            regs.orig_rax = regs.rax;
+            return Event::Syscall;
+        }
+        self.process.patches.translate(event, regs)
     }
 
     /// Takes what has stopped the guest. `None`: nothing that the task need know; the guest runs again.
@@ -95,18 +272,87 @@ impl Thread {
             self.process.kill();
             return Some(Event::Dead);
         };
-        if stopped.event == Event::Interrupted {
+        if let Some(goal) = self.goal.take() {
+            return self.converted(goal, &stopped, was_interrupted, regs);
+        }
+        if stopped.is_fast {
+            self.has_stray |= was_interrupted;
+            self.fast = Some(self.load_fast(stopped.frame, regs));
+            return Some(Event::Syscall);
+        }
+        self.load(stopped.frame, stopped.event, regs);
+        let event = self.translate(stopped.event, regs);
+        if event == Event::Interrupted {
             let is_stray = core::mem::take(&mut self.has_stray) && !was_interrupted;
-            if is_stray && self.may_run() {
-                self.slot.channel.set_flags(&shared.channels, self.mode());
-                self.go();
+            if is_stray && self.resume_frame(stopped.frame, regs) {
                 return None;
             }
         } else if was_interrupted {
             self.has_stray = true;
         }
-        self.load(stopped.frame, stopped.event, regs);
-        Some(stopped.event)
+        if shared.patch {
+            self.look_at_site(event, regs);
+            if let Event::Fault(fault) = event
+                && fault.signal == libc::SIGILL as u32
+                && self.process.patches.moved(&self.process, regs.rip).is_some()
+                && self.resume_frame(stopped.frame, regs)
+            {
+                return None;
+            }
+        }
+        Some(event)
+    }
+
+    fn look_at_site(&mut self, event: Event, regs: &Regs) {
+        let patches = &self.process.patches;
+        let is_hot = event == Event::Syscall && !patches.is_off() && patches.is_hot(regs.rip);
+        self.hot = is_hot.then_some(regs.rip);
+    }
+
+    /// It has trapped, as it was told.
+    fn converted(
+        &mut self,
+        goal: Goal,
+        stopped: &Stopped,
+        was_interrupted: bool,
+        regs: &mut Regs,
+    ) -> Option<Event> {
+        let mut seen = *regs;
+        self.slot.channel.load_registers(
+            &self.process.shared.channels,
+            stopped.frame,
+            stopped.event,
+            &mut seen,
+        );
+        if stopped.is_fast || !Self::is_on_way_back(stopped.event, seen.rip) {
+            self.process.kill();
+            return Some(Event::Dead);
+        }
+        self.fast = None;
+        if was_interrupted && matches!(goal, Goal::Settle) {
+            self.slot.state.fetch_or(INTERRUPT, Ordering::SeqCst);
+        }
+        if let Goal::Resume(wanted) = goal {
+            *regs = *wanted;
+            if !was_interrupted && self.resume_frame(stopped.frame, regs) {
+                return None;
+            }
+        }
+        Some(Event::Interrupted)
+    }
+
+    /// Whether the guest has stopped; who is to be told otherwise.
+    fn poll_stop(&mut self, context: &Context<'_>) -> Poll<()> {
+        let shared = &self.process.shared;
+        if self.slot.channel.word(&shared.channels) == channel::GO {
+            let listener = Listener::Task(context.waker().clone());
+            *shared.running.cell(self.slot.place).lock() = Some(listener);
+            let is_still = self.slot.channel.word(&shared.channels) == channel::GO;
+            if is_still && !self.process.is_dead() {
+                return Poll::Pending;
+            }
+        }
+        Poll::Ready(())
     }
 
     fn mode(&self) -> u32 {
@@ -119,59 +365,80 @@ impl GuestThread for Thread {
         if self.process.is_dead() {
             return Err(Errno::ESRCH);
         }
-        let channels = &self.process.shared.channels;
-        let channel = self.slot.channel;
-        let Some(frame) = channel.frame(channels) else {
-            self.process.kill();
-            return Err(Errno::ESRCH);
+        let runs = if let Some(fast) = self.fast {
+            self.resume_fast(fast, regs)
+        } else {
+            let channel = self.slot.channel;
+            let Some(frame) = channel.frame(&self.process.shared.channels) else {
+                self.process.kill();
+                return Err(Errno::ESRCH);
+            };
+            self.resume_frame(frame, regs)
         };
-        channel.store_registers(channels, frame, regs);
-        let mut flags = self.mode();
-        let bases = (canonical(regs.fs_base, self.bases.0), canonical(regs.gs_base, self.bases.1));
-        if bases != self.bases {
-            channel.set_bases(channels, bases.0, bases.1);
-            flags |= channel::SET_BASES;
-        }
-        channel.set_flags(channels, flags);
-        if !self.may_run() {
+        if !runs {
             self.ready = Some(Event::Interrupted);
-            return Ok(());
         }
-        self.bases = bases;
-        self.go();
         Ok(())
     }
 
     fn poll_event(&mut self, context: &mut Context<'_>, regs: &mut Regs) -> Poll<Event> {
-        let shared = Arc::clone(&self.process.shared);
         loop {
             if self.process.is_dead() {
-                shared.running.unmark(self.slot.place);
+                self.process.shared.running.unmark(self.slot.place);
                 self.is_running = false;
                 return Poll::Ready(Event::Dead);
             }
             if !self.is_running {
-                let event = self.ready.take().unwrap_or(Event::Interrupted);
-                let Some(frame) = self.slot.channel.frame(&shared.channels) else {
-                    self.process.kill();
-                    continue;
-                };
-                let channels = &shared.channels;
-                self.slot.channel.load_registers(channels, frame, event, regs);
-                return Poll::Ready(event);
+                // The registers are those that it was to go on with.
+                return Poll::Ready(self.ready.take().unwrap_or(Event::Interrupted));
             }
-            if self.slot.channel.word(&shared.channels) == channel::GO {
-                let listener = Listener::Task(context.waker().clone());
-                *shared.running.cell(self.slot.place).lock() = Some(listener);
-                let is_still = self.slot.channel.word(&shared.channels) == channel::GO;
-                if is_still && !self.process.is_dead() {
-                    return Poll::Pending;
-                }
+            ready!(self.poll_stop(context));
+            if self.slot.channel.word(&self.process.shared.channels) == channel::GO {
                 continue;
             }
             if let Some(event) = self.take(regs) {
                 return Poll::Ready(event);
             }
+        }
+    }
+
+    fn poll_settle(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if self.fast.is_none() || self.process.is_dead() {
+            return Poll::Ready(());
+        }
+        if self.goal.is_none() {
+            self.convert(Goal::Settle);
+        }
+        loop {
+            ready!(self.poll_stop(context));
+            let is_dead = self.process.is_dead();
+            if is_dead || self.slot.channel.word(&self.process.shared.channels) != channel::GO {
+                break;
+            }
+        }
+        let _ = self.take(&mut Regs::default());
+        Poll::Ready(())
+    }
+
+    fn hot_site(&mut self) -> Option<HotSite> {
+        let address = self.hot?;
+        let is_near = self.process.patches.has_area(address);
+        let needs_area = (!is_near).then_some(trampoline::AREA_LEN);
+        Some(HotSite { address: address.wrapping_sub(1), needs_area })
+    }
+
+    fn patch(&mut self, area: Option<u64>) -> PlatformFuture<'_, ()> {
+        let channels = &self.process.shared.channels;
+        let mut regs = Regs::default();
+        if let Some(frame) = self.slot.channel.frame(channels) {
+            self.slot.channel.load_registers(channels, frame, Event::Syscall, &mut regs);
+        }
+        match self.hot.take() {
+            Some(rip) if rip == regs.rip => {
+                let (process, slot) = (Arc::clone(&self.process), Arc::clone(&self.slot));
+                Box::pin(patches::rewrite(process, slot, regs, area))
+            }
+            _ => Box::pin(async { Ok(()) }),
         }
     }
 

@@ -7,9 +7,11 @@ use core::future::poll_fn;
 use core::sync::atomic::Ordering;
 use std::sync::Arc;
 
+use chitin_abi::mm::ProtFlags;
 use chitin_abi::signal::{SEGV_MAPERR, SIGSEGV, SIGSYS, SigInfo};
 use chitin_abi::{Errno, Regs};
-use chitin_mm::platform::{Event, Fault, GuestThread};
+use chitin_mm::platform::{Event, Fault, GuestThread, HotSite};
+use chitin_mm::space::{Space, VmaFlags};
 
 use crate::context::Ctx;
 use crate::error::{SysError, SysResult};
@@ -52,6 +54,7 @@ async fn serve(cx: &mut Ctx<'_>) -> i32 {
     let task = cx.task;
     loop {
         if task.interrupt.take() {
+            settle(cx).await;
             match signal::before_guest(cx).await {
                 Next::Guest => {}
                 Next::Exit(status) => return status,
@@ -79,9 +82,58 @@ async fn serve(cx: &mut Ctx<'_>) -> i32 {
     }
 }
 
+/// Waits until the guest's extended state can be had.
+async fn settle(cx: &mut Ctx<'_>) {
+    let thread = &mut *cx.thread;
+    poll_fn(|context| thread.poll_settle(context)).await;
+}
+
+/// Calls whose handlers look at the guest's extended state, or replace it.
+fn needs_state(number: u64) -> bool {
+    const RT_SIGRETURN: u64 = 15;
+    const CLONE: u64 = 56;
+    const EXECVE: u64 = 59;
+    const EXECVEAT: u64 = 322;
+    const CLONE3: u64 = 435;
+    // fork and vfork lie between clone and execve.
+    matches!(number, RT_SIGRETURN | CLONE..=EXECVE | EXECVEAT | CLONE3)
+}
+
+/// Lets the platform rewrite a call site that traps often, if the guest's own code stands there: private memory
+/// that it cannot write.
+async fn rewrite(cx: &mut Ctx<'_>, site: HotSite) {
+    let mm = Arc::clone(&cx.mm);
+    let ordered = mm.ops.lock().await;
+    let is_code = mm.space.lock().lookup(site.address).is_some_and(|vma| {
+        let wanted = ProtFlags::PROT_READ | ProtFlags::PROT_EXEC;
+        // All bytes that may change belong to it.
+        let (before, behind) = (site.address.wrapping_sub(vma.start), vma.end - site.address);
+        let is_inside = before >= 8 && behind >= 8;
+        is_inside && vma.prot == wanted && !vma.flags.intersects(VmaFlags::SHARED | VmaFlags::SPECIAL)
+    });
+    let mut area = None;
+    if is_code && let Some(len) = site.needs_area {
+        let reserve = |space: &mut Space| space.reserve_code(site.address, len);
+        let (reserved, released) = mm.update_ordered(reserve).await;
+        drop(released);
+        area = reserved.ok();
+    }
+    if is_code && (area.is_some() || site.needs_area.is_none()) {
+        // It works as before if that fails.
+        let _ = cx.thread.patch(area).await;
+    }
+    drop(ordered);
+}
+
 async fn system_call(cx: &mut Ctx<'_>) {
     cx.regs.orig_rax = cx.regs.rax;
     let number = cx.regs.rax;
+    if let Some(site) = cx.thread.hot_site() {
+        rewrite(cx, site).await;
+    }
+    if needs_state(number) {
+        settle(cx).await;
+    }
     let result = if cx.task.filtered.load(Ordering::Relaxed) {
         match filter(cx, number) {
             None => syscalls::call(cx, number).await,

@@ -129,15 +129,21 @@ pub struct Usage {
     pub locked: u64,
 }
 
+/// The platform's own code is not.
+fn is_listed((_, vma): &(u64, &Vma)) -> bool {
+    !matches!(vma.backing, Backing::Special { name: "" })
+}
+
 impl Space {
     /// All mappings in order.
     pub fn maps(&self) -> impl Iterator<Item = VmaInfo> {
-        self.tree.iter().map(|(start, vma)| self.describe(start, vma))
+        self.tree.iter().filter(is_listed).map(|(start, vma)| self.describe(start, vma))
     }
 
     /// The mappings that end above `addr`, in order: /proc/pid/maps in pieces.
     pub fn maps_from(&self, addr: u64) -> impl Iterator<Item = VmaInfo> {
-        self.tree.overlapping(addr, u64::MAX).map(|(start, vma)| self.describe(start, vma))
+        let all = self.tree.overlapping(addr, u64::MAX);
+        all.filter(is_listed).map(|(start, vma)| self.describe(start, vma))
     }
 
     /// How many mappings there are.

@@ -3,8 +3,11 @@
 use chitin_abi::mm::MapFlags;
 use chitin_abi::{Errno, PAGE_SIZE, Result};
 
-use super::Space;
 use super::tree::STACK_GUARD;
+use super::vma::{self, Backing, Vma, VmaFlags};
+use super::{Plan, Planned, Space};
+use crate::host_op::{HostOp, HostProt};
+use chitin_abi::mm::ProtFlags;
 
 /// `MAP_32BIT` mappings lie here.
 const LOW_32BIT: (u64, u64) = (0x4000_0000, 0x8000_0000);
@@ -12,6 +15,8 @@ const LOW_32BIT: (u64, u64) = (0x4000_0000, 0x8000_0000);
 const FOUR_GIB: u64 = 1 << 32;
 /// The stack's own start varies by as much.
 const STACK_RANDOM: u64 = 16 << 30;
+/// How far away code may be that is jumped to, with a margin for mappings that are far apart.
+const REACH: u64 = (2 << 30) - (64 << 20);
 /// `mmap` addresses vary by as many pages.
 const MMAP_RANDOM_PAGES: u64 = 1 << 28;
 
@@ -98,6 +103,40 @@ impl Space {
         let room = len.checked_add(slack).ok_or(Errno::ENOMEM)?;
         let place = self.find_place(0, room, MapFlags::empty())?;
         Ok(place.saturating_add(slack) & !slack)
+    }
+
+    /// Takes `len` bytes below `addr`, within reach of a 32-bit displacement, for the platform's own code. They are
+    /// not listed among the mappings.
+    ///
+    /// # Errors
+    /// ENOMEM.
+    pub fn reserve_code(&mut self, addr: u64, len: u64) -> Planned<u64> {
+        let (min, _) = self.bounds();
+        let low = min.max(addr.saturating_sub(REACH));
+        let Some(start) = self.tree.find_top_down(len, low, chitin_abi::addr::page_floor(addr))
+        else {
+            return (Err(Errno::ENOMEM), Plan::default());
+        };
+        let prot = ProtFlags::PROT_READ | ProtFlags::PROT_EXEC;
+        let vma = Vma {
+            end: start.saturating_add(len),
+            prot,
+            max_prot: vma::RIGHTS,
+            flags: VmaFlags::SPECIAL | VmaFlags::DONT_DUMP,
+            backing: Backing::Special { name: "" },
+            name: None,
+        };
+        drop(self.tree.insert(start, vma));
+        let map = HostOp::MapAnonymous {
+            addr: start,
+            len,
+            prot: HostProt { read: true, write: false, exec: true },
+            shared: false,
+            populate: false,
+            noreserve: true,
+            grows_down: false,
+        };
+        (Ok(start), Plan { ops: vec![map], ..Plan::default() })
     }
 
     /// A free place for `len` bytes, at `hint` if that is free.

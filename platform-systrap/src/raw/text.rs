@@ -6,6 +6,11 @@
 //! It trusts nothing but its stack pointer: guest code can change FS, GS and all memory that this code can write.
 //! Whatever it does, guest code could do with the same rights, so only the seccomp filter matters for security.
 //!
+//! `chitin_stub_fast` is where patched call sites go (see `patch`): it saves the registers in the channel's header, in
+//! the order of a signal frame, and goes on as the handler does. Signals are open there. An interruption that comes
+//! before the registers are loaded again is only written down; later ones are events like any other, and the sentry knows
+//! from the saved registers where the guest is.
+//!
 //! **Warden** (second page). The thread-group leader, all signals blocked. It has no stack: it keeps everything
 //! in registers and takes every argument from the order page, which no code in the stub can write. Each
 //! operation is loaded whole and the list's number is compared behind that, so that a list that the sentry
@@ -30,6 +35,12 @@ global_asm!(
     ".globl chitin_stub_compare, chitin_stub_compared",
     ".hidden chitin_stub_compare",
     ".hidden chitin_stub_compared",
+    ".globl chitin_stub_fast, chitin_stub_back, chitin_stub_converted",
+    ".hidden chitin_stub_fast",
+    ".hidden chitin_stub_back",
+    ".hidden chitin_stub_converted",
+    ".globl chitin_stub_trap",
+    ".hidden chitin_stub_trap",
     // Rings the worker of this core if it sleeps. Takes rax, rcx, rdx, rsi, rdi, r11.
     ".macro CHITIN_RING",
     "mov ecx, 0x7b", // the kernel keeps the core's number in this segment's limit
@@ -48,11 +59,48 @@ global_asm!(
     "99:",
     ".endm",
     "chitin_stub_start:",
+    // Loads the registers that `chitin_stub_fast` has saved; rbx = header.
+    ".macro CHITIN_LOAD",
+    "lea rsp, [rbx + {fast_registers}]",
+    "pop r8",
+    "pop r9",
+    "pop r10",
+    "pop r11",
+    "pop r12",
+    "pop r13",
+    "pop r14",
+    "pop r15",
+    "pop rdi",
+    "pop rsi",
+    "pop rbp",
+    "pop rbx",
+    "pop rdx",
+    "pop rax",
+    "pop rcx",
+    "lea rsp, [rsp + 16]",
+    "popfq",
+    "mov rsp, [rsp - 24]",
+    ".endm",
     // ---- guest side
     "chitin_stub_handler:", // rdi = signal, rsi = siginfo, rdx = ucontext, rsp = frame
     "mov rbx, rsp",
     "or rbx, {channel_mask}",
     "sub rbx, {header_len} - 1",
+    "cmp edi, {kick}",
+    "jne 1f",
+    // In the code below, as far as it answers anyway: nothing to say.
+    "mov rax, [rdx + 168]", // RIP in ucontext
+    "lea rcx, [rip + chitin_stub_fast]",
+    "cmp rax, rcx",
+    "jb 1f",
+    "lea rcx, [rip + chitin_stub_back]",
+    "cmp rax, rcx",
+    "jae 1f",
+    "mov dword ptr [rbx + {kicked}], 1",
+    "add rsp, 8",
+    "mov eax, {sys_rt_sigreturn}",
+    "syscall",
+    "1:",
     "mov [rbx + {signal}], edi",
     "mov [rbx + {frame}], rsp",
     "test dword ptr [rbx + {flags}], {fsgsbase}",
@@ -61,6 +109,34 @@ global_asm!(
     "mov [rbx + {fs_base}], rax",
     "rdgsbase rax",
     "mov [rbx + {gs_base}], rax",
+    "jmp 2f",
+    // Patched call sites come here: rcx = where to go on, the base of GS is the header, all signals open.
+    "chitin_stub_fast:",
+    "mov gs:[{fast_registers} + 15 * 8], rsp",
+    "mov rsp, gs:[{fast_top}]",
+    "pushfq",
+    "push qword ptr [rcx - 10]",
+    "lea rsp, [rsp - 8]",
+    "push rcx",
+    "push rax",
+    "push rdx",
+    "push rbx",
+    "push rbp",
+    "push rsi",
+    "push rdi",
+    "push r15",
+    "push r14",
+    "push r13",
+    "push r12",
+    "push r11",
+    "push r10",
+    "push r9",
+    "push r8",
+    "lea rbx, [rsp - {fast_registers}]",
+    "mov dword ptr [rbx + {signal}], {fast_signal}",
+    "rdfsbase rax",
+    "mov [rbx + {fs_base}], rax",
+    "mov dword ptr [rbx + {kicked}], 0",
     "2:",
     "mov ecx, 0x7b", // as in CHITIN_RING
     "lsl r8d, ecx",
@@ -137,15 +213,35 @@ global_asm!(
     "mov eax, {sys_arch_prctl}",
     "syscall",
     "7:",
+    "mov eax, [rbx + {flags}]",
+    "test eax, {fast} | {convert}",
+    "jnz 9f",
     "mov rsp, [rbx + {frame}]",
     "add rsp, 8",
     "mov eax, {sys_rt_sigreturn}",
     "syscall",
+    "9:",
+    "test eax, {convert}",
+    "jnz 16f",
+    "chitin_stub_back:",
+    "cmp dword ptr [rbx + {kicked}], 0",
+    "jne 16f",
+    "CHITIN_LOAD",
+    "jmp rcx",
+    "16:",
+    "CHITIN_LOAD",
+    "int3",
+    "chitin_stub_converted:",
+    "ud2",
     "8:",
     "xor edi, edi",
     "mov eax, {sys_exit}",
     "syscall",
     "ud2",
+    // Patched call sites come here once the fast way is closed: the call traps after all.
+    "chitin_stub_trap:",
+    "lea r11, [rcx - 2]",
+    "jmp r11",
     // A new thread comes here with its frame as stack.
     "chitin_stub_return:",
     "mov rbx, rsp",
@@ -280,6 +376,13 @@ global_asm!(
     posted = const channel::POSTED,
     parked = const channel::PARKED,
     exit = const channel::EXIT,
+    kick = const layout::KICK,
+    kicked = const channel::KICKED,
+    fast = const channel::FAST,
+    convert = const channel::CONVERT,
+    fast_top = const channel::FAST_TOP,
+    fast_registers = const channel::FAST_REGISTERS,
+    fast_signal = const channel::FAST_SIGNAL,
     taken = const channel::TAKEN,
     core = const channel::CORE,
     spinner = const config::SPINNER,
@@ -321,6 +424,10 @@ unsafe extern "C" {
     static chitin_stub_return: u8;
     static chitin_stub_compare: u8;
     static chitin_stub_compared: u8;
+    static chitin_stub_fast: u8;
+    static chitin_stub_back: u8;
+    static chitin_stub_converted: u8;
+    static chitin_stub_trap: u8;
 }
 
 /// The bytes of the stub's code, to be mapped at [`layout::TEXT`].
@@ -344,6 +451,22 @@ pub fn restorer() -> u64 {
 /// Where an agent's instruction is, and where it stops behind it.
 pub fn compare_exchange() -> (u64, u64) {
     (offset(&raw const chitin_stub_compare), offset(&raw const chitin_stub_compared))
+}
+
+/// Where patched call sites go: the first instruction there is the only one that can fault.
+pub fn fast() -> u64 {
+    offset(&raw const chitin_stub_fast)
+}
+
+/// Where they go when they are to trap after all.
+pub fn trap() -> u64 {
+    offset(&raw const chitin_stub_trap)
+}
+
+/// The code that loads the registers for a patched call site again: from here on an interruption is an event. Its
+/// end is where a thread stops that has been made to trap.
+pub fn back() -> (u64, u64) {
+    (offset(&raw const chitin_stub_back), offset(&raw const chitin_stub_converted))
 }
 
 /// Whether the warden's code begins where the filters think that it does.

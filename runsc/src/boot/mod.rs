@@ -195,7 +195,7 @@ fn prepare(
     let workers =
         std::thread::available_parallelism().map_or(1, core::num::NonZero::get).min(MOST_WORKERS);
     let platform = match plan.options.platform {
-        PlatformName::Systrap => Systrap::new(SystrapConfig { workers }),
+        PlatformName::Systrap => Systrap::new(SystrapConfig { workers, ..SystrapConfig::default() }),
     };
     let platform = platform.context(|| "cannot start the platform systrap")?;
     crate::log::debug(|| "start: the platform stands".to_owned());

@@ -30,7 +30,7 @@ pub struct Host {
 
 impl Host {
     pub fn new() -> Self {
-        let platform = Systrap::new(SystrapConfig { workers: 1 }).expect("the platform starts");
+        let platform = Systrap::new(SystrapConfig::default()).expect("the platform starts");
         let bell = platform.doorbell(0);
         Self { platform, bell }
     }
