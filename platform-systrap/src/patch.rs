@@ -235,7 +235,7 @@ mod tests {
         assert_eq!(code[41..47], COMPARE);
         let mut decoder = iced_x86::Decoder::with_ip(64, &code[34..], RIP - 0x3_0000 + 34, 0);
         assert_eq!(decoder.decode().ip_rel_memory_address(), RIP);
-        decoder.decode();
+        let _ = decoder.decode();
         assert_eq!(decoder.decode().near_branch_target(), RIP + 6);
         let seen: Vec<_> = [0, 13, 34, 41, 47].map(|at| site.seen_from(at)).to_vec();
         assert_eq!(seen, [RIP - 2, RIP - 2, RIP, RIP, RIP + 6]);

@@ -193,6 +193,30 @@ impl Patches {
     }
 }
 
+/// Called before memory changes: threads that stand still at a site that may change look again where they go on.
+pub fn note(process: &Process, ops: &[HostOp]) {
+    let patches = &process.patches;
+    if !patches.exist.load(Ordering::SeqCst) {
+        return;
+    }
+    let table = patches.table.read();
+    let changes = |op: &HostOp| {
+        let (addr, len) = match *op {
+            HostOp::MapAnonymous { addr, len, .. }
+            | HostOp::MapFile { addr, len, .. }
+            | HostOp::Unmap { addr, len }
+            | HostOp::Protect { addr, len, .. } => (addr, len),
+            // Whichever is gone or comes: it may be any.
+            HostOp::Remap { .. } => (0, u64::MAX),
+            HostOp::Advise { .. } | HostOp::Sync { .. } => return false,
+        };
+        table.moved.keys().any(|rip| rip.wrapping_sub(addr) < len.saturating_add(2))
+    };
+    if ops.iter().any(changes) {
+        process.slots().iter().for_each(|slot| slot.has_old_code.store(true, Ordering::SeqCst));
+    }
+}
+
 fn write(process: &Process, address: u64, bytes: &[u8]) -> Option<()> {
     (space::write(process, address, bytes) == bytes.len()).then_some(())
 }
@@ -273,8 +297,8 @@ struct Rewriting {
 
 fn plan(process: &Process, regs: &Regs) -> Option<Rewriting> {
     let rip = regs.rip;
-    let (mut before, mut after) = ([0; 16], [0; 16]);
-    let before_len = space::read(process, rip.checked_sub(16)?, &mut before);
+    let (mut before, mut after) = ([0; 8], [0; 16]);
+    let before_len = space::read(process, rip.checked_sub(8)?, &mut before);
     let after_len = space::read(process, rip, &mut after);
     let mut table = process.patches.table.write();
     if before_len < before.len() || table.sites.len() >= SITES {

@@ -17,7 +17,7 @@ use crate::layout;
 use crate::process::{Goal, Order, Process};
 use crate::thread::Thread;
 use crate::ticket::{Ticket, Waiting};
-use crate::{fork, order, usage};
+use crate::{fork, order, patches, usage};
 
 /// An address space: the owner of a stub.
 pub struct Space {
@@ -79,6 +79,7 @@ impl AddressSpace for Space {
         if ops.is_empty() {
             return Box::pin(async { Ok(()) });
         }
+        patches::note(&self.process, &ops);
         match apply(&self.process, &ops) {
             Ok(done) => Box::pin(done),
             Err(error) => Box::pin(async move { Err(error) }),

@@ -109,7 +109,9 @@ async fn rewrite(cx: &mut Ctx<'_>, site: HotSite) {
         // All bytes that may change belong to it.
         let (before, behind) = (site.address.wrapping_sub(vma.start), vma.end - site.address);
         let is_inside = before >= 8 && behind >= 8;
-        is_inside && vma.prot == wanted && !vma.flags.intersects(VmaFlags::SHARED | VmaFlags::SPECIAL)
+        is_inside
+            && vma.prot == wanted
+            && !vma.flags.intersects(VmaFlags::SHARED | VmaFlags::SPECIAL)
     });
     let mut area = None;
     if is_code && let Some(len) = site.needs_area {

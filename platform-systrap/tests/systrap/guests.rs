@@ -122,11 +122,13 @@ fn a_running_guest_can_be_interrupted() {
             other.interrupt();
         });
         assert_eq!(host.event(&mut *thread, &mut regs), Event::Interrupted);
-        assert!(regs.rax > last, "it has counted");
+        // On a busy machine it may not have come to run.
+        assert!(regs.rax >= last, "it counts upwards");
         assert!((CODE..CODE + 5).contains(&regs.rip));
         last = regs.rax;
         kicker.join().expect("it does not panic");
     }
+    assert!(last > 0, "it has counted");
     // While it stands still: the next run ends at once.
     interrupter.interrupt();
     assert_eq!(host.run(&mut *thread, &mut regs), Event::Interrupted);

@@ -5,3 +5,4 @@ mod guests;
 mod hostile;
 mod lifetime;
 mod memory;
+mod patched;

@@ -22,7 +22,7 @@ use crate::confine::{self, root::EmptyRoot};
 use crate::error::{Context as _, Failure, Result};
 use crate::raw;
 use crate::sandbox::launch::Mode;
-use crate::sandbox::options::{Options, PlatformName};
+use crate::sandbox::options::{Options, Patch, PlatformName};
 use crate::sandbox::sources::{Sources, Tree};
 use crate::sandbox::status::{Event, Reporter};
 use crate::sandbox::{Console, Endowment, Plan};
@@ -195,7 +195,9 @@ fn prepare(
     let workers =
         std::thread::available_parallelism().map_or(1, core::num::NonZero::get).min(MOST_WORKERS);
     let platform = match plan.options.platform {
-        PlatformName::Systrap => Systrap::new(SystrapConfig { workers, ..SystrapConfig::default() }),
+        PlatformName::Systrap => {
+            Systrap::new(SystrapConfig { workers, patch: plan.options.patch == Patch::On })
+        }
     };
     let platform = platform.context(|| "cannot start the platform systrap")?;
     crate::log::debug(|| "start: the platform stands".to_owned());

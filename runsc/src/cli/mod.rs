@@ -23,7 +23,7 @@ use clap::{Parser, Subcommand};
 
 use crate::error::Result;
 use crate::log;
-use crate::sandbox::options::{Network, Options, PlatformName};
+use crate::sandbox::options::{Network, Options, Patch, PlatformName};
 use crate::state::Store;
 
 /// An OCI runtime that runs containers on a kernel of their own, in user space.
@@ -65,6 +65,9 @@ pub(crate) struct Global {
     /// What runs the container's code
     #[arg(long, value_name = "NAME", value_enum, default_value_t, global = true)]
     platform: PlatformName,
+    /// Whether code that makes system calls is rewritten in memory, so that it is faster
+    #[arg(long, value_name = "ON|OFF", value_enum, default_value_t, global = true)]
+    patch: Patch,
     /// What the container's network is connected to
     #[arg(long, value_name = "KIND", value_enum, default_value_t, global = true)]
     network: Network,
@@ -136,6 +139,7 @@ impl Global {
     pub(crate) fn options(&self) -> Options {
         Options {
             platform: self.platform,
+            patch: self.patch,
             network: self.network,
             directfs: self.directfs,
             strace: self.strace,

@@ -10,6 +10,16 @@ pub(crate) enum PlatformName {
     Systrap,
 }
 
+/// `--patch`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Patch {
+    /// Call sites that are used often are rewritten
+    #[default]
+    On,
+    /// Every system call traps
+    Off,
+}
+
 /// `--network`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Network {
@@ -26,6 +36,7 @@ pub(crate) enum Network {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Options {
     pub(crate) platform: PlatformName,
+    pub(crate) patch: Patch,
     pub(crate) network: Network,
     pub(crate) directfs: bool,
     pub(crate) strace: bool,

@@ -57,6 +57,22 @@ guest!(
     "ud2",
 );
 
+// Counts in rbx and calls forever; the number is loaded right in front of the call.
+guest!(counter, "inc rbx", "mov eax, 39", "syscall", "jmp guest_counter",);
+
+// The same; behind the call stands an instruction that can be moved.
+guest!(
+    comparer,
+    "inc rbx",
+    "push 39",
+    "pop rax",
+    "nop",
+    "nop",
+    "syscall",
+    "cmp rax, -4095",
+    "jmp guest_comparer",
+);
+
 // Calls forever.
 guest!(caller, "2:", "mov eax, 39", "syscall", "jmp 2b");
 
