@@ -6,7 +6,7 @@
 
 use core::any::Any;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use chitin_abi::fs::OpenFlags;
 use chitin_abi::poll::PollEvents;
@@ -322,6 +322,8 @@ pub struct OpenFile {
     pub cred: Cred,
     /// `F_SETOWN` and `F_SETSIG`.
     pub owner: Mutex<FileOwner>,
+    /// Locks on a file that has no inode to keep them.
+    own_state: OnceLock<Box<InodeState>>,
     /// What sends those signals.
     pub watches: Mutex<Option<Box<SignalWatches>>>,
 }
@@ -371,6 +373,7 @@ impl OpenFile {
             position: Mutex::new(0),
             cred,
             owner: Mutex::new(FileOwner::default()),
+            own_state: OnceLock::new(),
             watches: Mutex::new(None),
         })
     }
@@ -380,12 +383,17 @@ impl OpenFile {
         self.id
     }
 
-    /// What the VFS keeps for its inode; `None` for a file without inode.
+    /// What the VFS keeps for its inode; `None` for a file without inode that nobody has locked.
     pub fn state(&self) -> Option<&InodeState> {
         match &self.path {
             Some(path) => Some(path.dentry().inode().state()),
-            None => self.file.state(),
+            None => self.file.state().or_else(|| self.own_state.get().map(Box::as_ref)),
         }
+    }
+
+    /// The same, made for a file without inode, so that it can be locked.
+    pub fn lockable_state(&self) -> &InodeState {
+        self.state().unwrap_or_else(|| self.own_state.get_or_init(Box::default))
     }
 
     /// What was opened.

@@ -6,7 +6,7 @@ use chitin_abi::{Errno, Result};
 /// The new position of an lseek in a file of `size()` bytes without holes.
 ///
 /// # Errors
-/// EINVAL for a negative position or unknown `whence`, EOVERFLOW past the largest offset, ENXIO for
+/// EINVAL for a negative position, one past the largest offset or an unknown `whence`, ENXIO for
 /// `SEEK_DATA` and `SEEK_HOLE` at or behind the end.
 pub fn default_seek(
     position: u64,
@@ -27,7 +27,7 @@ pub fn default_seek(
     }
     match u64::try_from(target) {
         Ok(position) if i64::try_from(position).is_ok() => Ok(position),
-        _ => Err(Errno::EOVERFLOW),
+        _ => Err(Errno::EINVAL),
     }
 }
 

@@ -177,8 +177,11 @@ impl Ctx<'_> {
     /// # Errors
     /// EBADF, ENOTDIR for a descriptor that no path can start from.
     pub fn walk_at<'c>(&self, caller: &'c PathCaller, dirfd: i32, path: &[u8]) -> Result<Walk<'c>> {
-        if dirfd == AT_FDCWD || path.first() == Some(&b'/') {
-            return Ok(caller.walk());
+        match path.first() {
+            None => return Err(Errno::ENOENT),
+            Some(b'/') => return Ok(caller.walk()),
+            Some(_) if dirfd == AT_FDCWD => return Ok(caller.walk()),
+            Some(_) => {}
         }
         let file = self.any_file(dirfd)?;
         let base = file.path().ok_or(Errno::ENOTDIR)?;

@@ -25,7 +25,10 @@ fn change_unnamed(cx: &Ctx<'_>, target: &Target, change: &SetAttr) -> Result<()>
     if file.attr()?.uid != cred.uid && !cred.caps.has(chitin_abi::process::CAP_FOWNER) {
         return Err(Errno::EPERM);
     }
-    file.file().set_attr(change)
+    match file.file().set_attr(change) {
+        Err(Errno::EINVAL) => Err(Errno::EOPNOTSUPP),
+        result => result,
+    }
 }
 
 fn do_chmod(cx: &Ctx<'_>, target: &Target, mode: u32) -> SysResult {

@@ -82,11 +82,11 @@ fn simple(cx: &Ctx<'_>, fd: Fd, file: &Arc<OpenFile>, op: u32, arg: u64) -> SysR
         F_ADD_SEALS if !file.writable() => return Err(Errno::EPERM.into()),
         F_ADD_SEALS => tmpfs::add_seals(&sealable(file)?, arg as u32)?,
         F_GETLEASE => return Ok(F_UNLCK.into()),
-        F_SETLEASE => {
-            return Err(
-                if arg == u64::from(F_UNLCK) { Errno::EAGAIN } else { Errno::EINVAL }.into()
-            );
+        // Nobody can be granted one, but giving back what one has not is no bad argument.
+        F_SETLEASE if arg == u64::from(F_UNLCK) && file.attr()?.is_regular() => {
+            return Err(Errno::EAGAIN.into());
         }
+        F_SETLEASE => return Err(Errno::EINVAL.into()),
         F_NOTIFY => sigio::notify(cx, file, fd.0, arg as u32)?,
         F_GET_RW_HINT | F_GET_FILE_RW_HINT => cx.write(GuestAddr(arg), &0_u64)?,
         F_SET_RW_HINT | F_SET_FILE_RW_HINT => {

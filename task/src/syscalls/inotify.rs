@@ -4,7 +4,8 @@ use core::sync::atomic::Ordering;
 use std::sync::Arc;
 
 use chitin_abi::fs::{
-    IN_ALL_EVENTS, IN_CLOEXEC, IN_DONT_FOLLOW, IN_MASK_ADD, IN_MASK_CREATE, IN_NONBLOCK, OpenFlags,
+    IN_ALL_EVENTS, IN_CLOEXEC, IN_DONT_FOLLOW, IN_EXCL_UNLINK, IN_IGNORED, IN_ISDIR, IN_MASK_ADD,
+    IN_MASK_CREATE, IN_NONBLOCK, IN_ONESHOT, IN_ONLYDIR, IN_Q_OVERFLOW, IN_UNMOUNT, OpenFlags,
     R_OK,
 };
 use chitin_abi::{Errno, Result};
@@ -14,6 +15,19 @@ use chitin_vfs::notify::Inotify;
 use super::args::{Fd, Flags, PathPtr};
 use crate::context::Ctx;
 use crate::error::SysResult;
+
+/// What a mask must have some of.
+const KNOWN: u32 = IN_ALL_EVENTS
+    | IN_UNMOUNT
+    | IN_Q_OVERFLOW
+    | IN_IGNORED
+    | IN_ONLYDIR
+    | IN_DONT_FOLLOW
+    | IN_EXCL_UNLINK
+    | IN_MASK_ADD
+    | IN_MASK_CREATE
+    | IN_ISDIR
+    | IN_ONESHOT;
 
 /// `inotify_init(2)`.
 pub fn inotify_init(cx: &mut Ctx<'_>) -> SysResult {
@@ -45,7 +59,10 @@ fn with_instance<T>(
 
 /// `inotify_add_watch(2)`.
 pub fn inotify_add_watch(cx: &mut Ctx<'_>, fd: Fd, path: PathPtr, mask: Flags) -> SysResult {
-    if mask.0 & IN_ALL_EVENTS == 0 || (mask.0 & IN_MASK_ADD != 0 && mask.0 & IN_MASK_CREATE != 0) {
+    if mask.0 & KNOWN == 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    if mask.0 & IN_MASK_ADD != 0 && mask.0 & IN_MASK_CREATE != 0 {
         // A descriptor that is none comes first.
         cx.file(fd.0)?;
         return Err(Errno::EINVAL.into());

@@ -9,13 +9,13 @@
 
 use std::sync::Arc;
 
-use chitin_abi::fs::SEEK_MAX;
+use chitin_abi::fs::{SEEK_DATA, SEEK_HOLE, SEEK_MAX};
 use chitin_abi::net::{MSG_DONTWAIT, MSG_NOSIGNAL};
 use chitin_abi::poll::PollEvents;
 use chitin_abi::signal::{SIGPIPE, SIGXFSZ};
 use chitin_abi::uio::{
-    RWF_APPEND, RWF_ATOMIC, RWF_DSYNC, RWF_NOAPPEND, RWF_NOSIGNAL, RWF_NOWAIT, RWF_SUPPORTED,
-    RWF_SYNC,
+    RWF_APPEND, RWF_ATOMIC, RWF_DSYNC, RWF_HIPRI, RWF_NOAPPEND, RWF_NOSIGNAL, RWF_NOWAIT,
+    RWF_SUPPORTED, RWF_SYNC,
 };
 use chitin_abi::{Errno, GuestAddr, Result};
 use chitin_vfs::env::VfsEnv;
@@ -43,6 +43,18 @@ fn writable(cx: &Ctx<'_>, fd: Fd) -> Result<Arc<OpenFile>> {
     cx.file(fd.0).and_then(|file| if file.writable() { Ok(file) } else { Err(Errno::EBADF) })
 }
 
+/// Fails where a transfer would go past the largest offset (`rw_verify_area`).
+fn verify(file: &OpenFile, at: Option<u64>, count: usize) -> Result<()> {
+    if file.file().is_stream() {
+        return Ok(());
+    }
+    let start = at.unwrap_or_else(|| *file.position.lock());
+    match start.checked_add(count as u64) {
+        Some(end) if end <= chitin_vfs::rw::MAX_OFFSET => Ok(()),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
 async fn do_read(
     cx: &Ctx<'_>,
     file: &OpenFile,
@@ -50,6 +62,7 @@ async fn do_read(
     at: Option<u64>,
     nowait: bool,
 ) -> SysResult {
+    verify(file, at, Sink::remaining(&to))?;
     let result = read_into(cx, file, to, at, nowait).await;
     cx.task.group.io.read(result.as_ref().copied().unwrap_or(0));
     result
@@ -93,6 +106,7 @@ struct WriteMode {
 }
 
 async fn do_write(cx: &Ctx<'_>, file: &OpenFile, from: Scatter<'_>, mode: WriteMode) -> SysResult {
+    verify(file, mode.at, Source::remaining(&from))?;
     let result = write_from(cx, file, from, mode).await;
     cx.task.group.io.wrote(result.as_ref().copied().unwrap_or(0));
     result
@@ -302,11 +316,13 @@ async fn read_vector(
     }
     let file = readable(cx, fd)?;
     let to = Scatter::vector(cx.memory(), iov, count)?;
-    if Sink::remaining(&to) == 0 && !file.file().is_stream() {
-        check_flags(flags, false)?;
+    if Sink::remaining(&to) == 0 {
         return Ok(0);
     }
     check_flags(flags, false)?;
+    if flags & !RWF_HIPRI != 0 && file.attr()?.is_dir() {
+        return Err(Errno::EOPNOTSUPP.into());
+    }
     do_read(cx, &file, to, at, flags & RWF_NOWAIT != 0).await
 }
 
@@ -323,10 +339,10 @@ async fn write_vector(
     }
     let file = writable(cx, fd)?;
     let from = Scatter::vector(cx.memory(), iov, count)?;
-    check_flags(flags, true)?;
     if Source::remaining(&from) == 0 {
         return Ok(0);
     }
+    check_flags(flags, true)?;
     let append = match flags & (RWF_APPEND | RWF_NOAPPEND) {
         0 => None,
         flag => Some(flag == RWF_APPEND),
@@ -352,6 +368,9 @@ pub fn lseek(cx: &mut Ctx<'_>, fd: Fd, offset: i64, whence: Whence) -> SysResult
     }
     if file.file().is_stream() {
         return if file.file().ignores_seek() { Ok(0) } else { Err(Errno::ESPIPE.into()) };
+    }
+    if matches!(whence.0, SEEK_DATA | SEEK_HOLE) && file.attr()?.is_dir() {
+        return Err(Errno::EINVAL.into());
     }
     let mut position = file.position.lock();
     *position = file.file().seek(*position, offset, whence.0)?;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use chitin_abi::fs::{
     FIBMAP, FICLONE, FICLONERANGE, FIDEDUPERANGE, FIFREEZE, FIGETBSZ, FIOASYNC, FIOCLEX, FIONBIO,
-    FIONCLEX, FIONREAD, FIOQSIZE, FITHAW, FS_IOC_FIEMAP, OpenFlags, S_IFDIR, S_IFLNK, S_IFREG,
+    FIONCLEX, FIONREAD, FIOQSIZE, FITHAW, FS_IOC_FIEMAP, FileCloneRange, OpenFlags, S_IFDIR,
+    S_IFLNK, S_IFREG,
 };
 use chitin_abi::process::{CAP_SYS_ADMIN, CAP_SYS_RAWIO};
 use chitin_abi::{Errno, GuestAddr, Result};
@@ -85,7 +86,7 @@ pub fn ioctl(cx: &mut Ctx<'_>, fd: Fd, request: Flags, argp: GuestAddr) -> SysRe
         FIOASYNC => set_async(cx, fd, &file, argp)?,
         FIOQSIZE => return quantity(cx, &file, argp),
         FIGETBSZ => cx.write(argp, &file.attr()?.blksize)?,
-        FIBMAP => {
+        FIBMAP if file.attr()?.is_regular() => {
             return Err(if cx.path_caller().cred.caps.has(CAP_SYS_RAWIO) {
                 Errno::EINVAL
             } else {
@@ -101,7 +102,12 @@ pub fn ioctl(cx: &mut Ctx<'_>, fd: Fd, request: Flags, argp: GuestAddr) -> SysRe
             }
             .into());
         }
-        FICLONE | FICLONERANGE | FIDEDUPERANGE => return Err(Errno::EOPNOTSUPP.into()),
+        FICLONE => return Err(clone(cx, &file, argp.0 as i32)?.into()),
+        FICLONERANGE => {
+            let range: FileCloneRange = cx.read(argp)?;
+            return Err(clone(cx, &file, range.src_fd as i32)?.into());
+        }
+        FIDEDUPERANGE => return Err(Errno::EOPNOTSUPP.into()),
         FS_IOC_FIEMAP => return Err(Errno::EOPNOTSUPP.into()),
         FIONREAD if file.attr()?.is_regular() => {
             let left = file.attr()?.size.saturating_sub(*file.position.lock());
@@ -142,6 +148,23 @@ fn set_async(cx: &Ctx<'_>, fd: Fd, file: &Arc<OpenFile>, argp: GuestAddr) -> Res
     flags.set(OpenFlags::O_ASYNC, on);
     file.set_flags(flags);
     Ok(())
+}
+
+/// Why ranges of files are not shared: no file system here can.
+fn clone(cx: &Ctx<'_>, to: &OpenFile, from: i32) -> Result<Errno> {
+    let from = cx.file(from)?;
+    let (source, target) = (from.attr()?, to.attr()?);
+    Ok(if source.dev != target.dev {
+        Errno::EXDEV
+    } else if source.is_dir() || target.is_dir() {
+        Errno::EISDIR
+    } else if !source.is_regular() || !target.is_regular() {
+        Errno::EINVAL
+    } else if !from.readable() || !to.writable() || to.flags().contains(OpenFlags::O_APPEND) {
+        Errno::EBADF
+    } else {
+        Errno::EOPNOTSUPP
+    })
 }
 
 fn quantity(cx: &Ctx<'_>, file: &OpenFile, argp: GuestAddr) -> SysResult {

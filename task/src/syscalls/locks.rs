@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use chitin_abi::fs::{
-    F_RDLCK, F_UNLCK, F_WRLCK, Flock, LOCK_EX, LOCK_NB, LOCK_SH, LOCK_UN, SEEK_CUR, SEEK_END,
-    SEEK_SET,
+    F_RDLCK, F_UNLCK, F_WRLCK, Flock, LOCK_EX, LOCK_MAND, LOCK_NB, LOCK_SH, LOCK_UN, SEEK_CUR,
+    SEEK_END, SEEK_SET,
 };
 use chitin_abi::poll::PollEvents;
 use chitin_abi::{Errno, GuestAddr, Result};
@@ -20,14 +20,18 @@ const RELEASED: PollEvents = PollEvents::all();
 
 /// `flock(2)`.
 pub async fn flock(cx: &mut Ctx<'_>, fd: Fd, op: u32) -> SysResult {
-    let file = cx.file(fd.0)?;
+    if op & LOCK_MAND != 0 {
+        // Mandatory locks are gone; asking for them does nothing.
+        return Ok(0);
+    }
     let kind = match op & !LOCK_NB {
         LOCK_SH => Some(LockKind::Shared),
         LOCK_EX => Some(LockKind::Exclusive),
         LOCK_UN => None,
         _ => return Err(Errno::EINVAL.into()),
     };
-    let locks = file.state().ok_or(Errno::EBADF)?.locks();
+    let file = cx.file(fd.0)?;
+    let locks = file.lockable_state().locks();
     let Some(kind) = kind else {
         locks.funlock(file.id());
         return Ok(0);
@@ -74,12 +78,9 @@ fn record(cx: &Ctx<'_>, file: &OpenFile, lock: &Flock, kind: Kind) -> Result<Rec
     Ok(RecordLock { owner: owner(cx, file, kind), pid, kind: shared, range: range(file, lock)? })
 }
 
-fn read_lock(cx: &Ctx<'_>, addr: GuestAddr, kind: Kind) -> Result<Flock> {
-    let lock: Flock = cx.read(addr)?;
-    if kind == Kind::Description && lock.l_pid != 0 {
-        return Err(Errno::EINVAL);
-    }
-    Ok(lock)
+/// An open file description has no process id.
+fn check_pid(lock: &Flock, kind: Kind) -> Result<()> {
+    if kind == Kind::Description && lock.l_pid != 0 { Err(Errno::EINVAL) } else { Ok(()) }
 }
 
 /// `F_GETLK` and `F_OFD_GETLK`.
@@ -87,8 +88,9 @@ fn read_lock(cx: &Ctx<'_>, addr: GuestAddr, kind: Kind) -> Result<Flock> {
 /// # Errors
 /// EFAULT, EINVAL, EOVERFLOW.
 pub fn get(cx: &Ctx<'_>, file: &OpenFile, addr: GuestAddr, kind: Kind) -> SysResult {
-    let mut lock = read_lock(cx, addr, kind)?;
+    let mut lock: Flock = cx.read(addr)?;
     let wanted = record(cx, file, &lock, kind)?;
+    check_pid(&lock, kind)?;
     let held = file
         .state()
         .and_then(|state| state.locks_if_any())
@@ -128,9 +130,10 @@ pub async fn set(
     kind: Kind,
     wait: bool,
 ) -> SysResult {
-    let lock = read_lock(cx, addr, kind)?;
+    let lock: Flock = cx.read(addr)?;
     if lock.l_type as u32 == F_UNLCK {
         let range = range(file, &lock)?;
+        check_pid(&lock, kind)?;
         if let Some(locks) = file.state().and_then(|state| state.locks_if_any()) {
             locks.unlock(owner(cx, file, kind), range);
         }
@@ -141,6 +144,8 @@ pub async fn set(
     if !allowed {
         return Err(Errno::EBADF.into());
     }
+    check_pid(&lock, kind)?;
+    file.lockable_state();
     let request = LockRequest::new(Arc::clone(&cx.kernel().vfs), Arc::clone(file), record);
     let queue = Arc::clone(request.queue()?);
     cx.blocking(Some(&queue), RELEASED, !wait, || request.attempt(wait)).await?;

@@ -107,7 +107,12 @@ async fn do_open(cx: &mut Ctx<'_>, dirfd: i32, path: GuestAddr, how: How) -> Sys
     }
     let opened = {
         let caller = cx.path_caller();
-        let mut walk = cx.walk_at(&caller, dirfd, &path)?;
+        let scoped = how.resolve.intersects(ResolveFlags::IN_ROOT | ResolveFlags::BENEATH);
+        // Where the directory bounds the walk, an absolute path does not make it irrelevant.
+        let mut walk = match path.as_slice() {
+            [b'/', ..] if scoped => cx.walk_at(&caller, dirfd, b".")?,
+            path => cx.walk_at(&caller, dirfd, path)?,
+        };
         walk.resolve = how.resolve;
         walk.open(&path, OpenFlags::from_bits_retain(how.flags & !O_CLOEXEC), how.mode)?
     };

@@ -201,13 +201,13 @@ fn directory_events(mask: u32) -> u32 {
 /// # Errors
 /// ENOTDIR.
 pub fn notify(cx: &Ctx<'_>, file: &Arc<OpenFile>, fd: i32, mask: u32) -> Result<()> {
-    let path = match file.path() {
-        Some(path) if file.attr()?.is_dir() => path,
-        _ => return Err(Errno::ENOTDIR),
-    };
     let watch = if mask & !DN_MULTISHOT == 0 {
         None
     } else {
+        let path = match file.path() {
+            Some(path) if file.attr()?.is_dir() => path,
+            _ => return Err(Errno::ENOTDIR),
+        };
         let inotify = Inotify::new(QUEUE);
         inotify.add_watch(path, directory_events(mask) | IN_ONLYDIR, 1)?;
         let watch = DirectoryWatch {

@@ -80,7 +80,17 @@ fn read_value(
     Ok(Value { name, bytes, flags })
 }
 
+/// What a name is answered with on a pipe, a socket and the like: users have no attributes on them.
+fn unnamed(target: &Target, name: &[u8], change: bool) -> Result<()> {
+    match target.path() {
+        None if name.starts_with(b"user.") && change => Err(Errno::EPERM),
+        None if name.starts_with(b"user.") => Err(Errno::ENODATA),
+        _ => Ok(()),
+    }
+}
+
 fn set(cx: &Ctx<'_>, target: &Target, value: &Value) -> SysResult {
+    unnamed(target, &value.name, true)?;
     with_target(cx, target, |walk, path| {
         walk.set_xattr(path, &value.name, &value.bytes, value.flags)
     })?;
@@ -100,6 +110,7 @@ fn hand_out(cx: &Ctx<'_>, bytes: &[u8], to: GuestAddr, size: usize) -> SysResult
 }
 
 fn get(cx: &Ctx<'_>, target: &Target, name: &[u8], to: GuestAddr, size: usize) -> SysResult {
+    unnamed(target, name, false)?;
     let value = with_target(cx, target, |walk, path| walk.get_xattr(path, name))?;
     hand_out(cx, &value, to, size)
 }
@@ -121,6 +132,7 @@ fn list(cx: &Ctx<'_>, target: &Target, to: GuestAddr, size: usize) -> SysResult 
 }
 
 fn remove(cx: &Ctx<'_>, target: &Target, name: &[u8]) -> SysResult {
+    unnamed(target, name, true)?;
     with_target(cx, target, |walk, path| walk.remove_xattr(path, name))?;
     Ok(0)
 }
@@ -160,9 +172,8 @@ pub fn fsetxattr(
     size: usize,
     flags: Flags,
 ) -> SysResult {
-    let target = by_fd(cx, fd)?;
     let value = read_value(cx, name, value.0, size, flags.0)?;
-    set(cx, &target, &value)
+    set(cx, &by_fd(cx, fd)?, &value)
 }
 
 /// `getxattr(2)`.
