@@ -90,6 +90,7 @@ fn simple(cx: &Ctx<'_>, fd: Fd, file: &Arc<OpenFile>, op: u32, arg: u64) -> SysR
         F_NOTIFY => sigio::notify(cx, file, fd.0, arg as u32)?,
         F_GET_RW_HINT | F_GET_FILE_RW_HINT => cx.write(GuestAddr(arg), &0_u64)?,
         F_SET_RW_HINT | F_SET_FILE_RW_HINT => {
+            check_owner(cx, file)?;
             let hint: u64 = cx.read(GuestAddr(arg))?;
             if hint > MAX_RW_HINT {
                 return Err(Errno::EINVAL.into());
@@ -111,13 +112,17 @@ fn duplicate(cx: &Ctx<'_>, file: Arc<OpenFile>, min: u64, close_on_exec: bool) -
     Ok(u64::from(fd.unsigned_abs()))
 }
 
+/// Fails for whoever does not own the file.
+fn check_owner(cx: &Ctx<'_>, file: &OpenFile) -> Result<()> {
+    let cred = cx.task.cred().fs_cred();
+    let owns = file.attr()?.uid == cred.uid || cred.caps.has(CAP_FOWNER);
+    if owns { Ok(()) } else { Err(Errno::EPERM) }
+}
+
 fn set_status_flags(cx: &Ctx<'_>, fd: Fd, file: &Arc<OpenFile>, wanted: OpenFlags) -> Result<()> {
     let old = file.flags();
     if wanted.contains(OpenFlags::O_NOATIME) && !old.contains(OpenFlags::O_NOATIME) {
-        let cred = cx.task.cred().fs_cred();
-        if file.attr()?.uid != cred.uid && !cred.caps.has(CAP_FOWNER) {
-            return Err(Errno::EPERM);
-        }
+        check_owner(cx, file)?;
     }
     let mut new = (old - CHANGEABLE) | (wanted & CHANGEABLE);
     if (old ^ new).contains(OpenFlags::O_ASYNC) {

@@ -244,9 +244,9 @@ impl Parameters {
 }
 
 fn create(cx: &Ctx<'_>, fd: Fd) -> Result<()> {
-    own_mounts(cx)?;
     let caller = cx.path_caller();
     with_context(cx, fd, |parameters| {
+        own_mounts(cx)?;
         let Stage::New(found) = &parameters.stage else { return Err(Errno::EBUSY) };
         let source = parameters.source.clone().unwrap_or_default();
         let (super_block, root) = found.mount(&source, &parameters.options, &caller.walk())?;

@@ -4,6 +4,7 @@ use chitin_abi::fs::{
     AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, XATTR_CREATE, XATTR_LIST_MAX, XATTR_NAME_MAX,
     XATTR_REPLACE, XATTR_SIZE_MAX, XattrArgs,
 };
+use chitin_abi::process::CAP_SYS_ADMIN;
 use chitin_abi::{Errno, GuestAddr, Result};
 use chitin_vfs::path::Path;
 use chitin_vfs::walk::Walk;
@@ -80,17 +81,28 @@ fn read_value(
     Ok(Value { name, bytes, flags })
 }
 
-/// What a name is answered with on a pipe, a socket and the like: users have no attributes on them.
-fn unnamed(target: &Target, name: &[u8], change: bool) -> Result<()> {
-    match target.path() {
-        None if name.starts_with(b"user.") && change => Err(Errno::EPERM),
-        None if name.starts_with(b"user.") => Err(Errno::ENODATA),
-        _ => Ok(()),
+/// What a name is answered with on a pipe, a socket and the like: users have no attributes on them, and those of
+/// the system are not theirs.
+fn unnamed(cx: &Ctx<'_>, target: &Target, name: &[u8], change: bool) -> Result<()> {
+    if target.path().is_some() {
+        return Ok(());
+    }
+    let trusted = cx.task.cred().capable_initial(CAP_SYS_ADMIN);
+    let closed = match name {
+        name if name.starts_with(b"user.") => true,
+        name if name.starts_with(b"trusted.") => !trusted,
+        name if name.starts_with(b"security.") => !trusted && change,
+        _ => false,
+    };
+    match (closed, change) {
+        (true, true) => Err(Errno::EPERM),
+        (true, false) => Err(Errno::ENODATA),
+        (false, _) => Ok(()),
     }
 }
 
 fn set(cx: &Ctx<'_>, target: &Target, value: &Value) -> SysResult {
-    unnamed(target, &value.name, true)?;
+    unnamed(cx, target, &value.name, true)?;
     with_target(cx, target, |walk, path| {
         walk.set_xattr(path, &value.name, &value.bytes, value.flags)
     })?;
@@ -110,7 +122,7 @@ fn hand_out(cx: &Ctx<'_>, bytes: &[u8], to: GuestAddr, size: usize) -> SysResult
 }
 
 fn get(cx: &Ctx<'_>, target: &Target, name: &[u8], to: GuestAddr, size: usize) -> SysResult {
-    unnamed(target, name, false)?;
+    unnamed(cx, target, name, false)?;
     let value = with_target(cx, target, |walk, path| walk.get_xattr(path, name))?;
     hand_out(cx, &value, to, size)
 }
@@ -132,7 +144,7 @@ fn list(cx: &Ctx<'_>, target: &Target, to: GuestAddr, size: usize) -> SysResult 
 }
 
 fn remove(cx: &Ctx<'_>, target: &Target, name: &[u8]) -> SysResult {
-    unnamed(target, name, true)?;
+    unnamed(cx, target, name, true)?;
     with_target(cx, target, |walk, path| walk.remove_xattr(path, name))?;
     Ok(0)
 }
