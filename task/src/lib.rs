@@ -15,6 +15,7 @@ pub mod memory;
 pub mod namespace;
 pub mod proc;
 pub mod process;
+pub mod ptrace;
 pub mod readiness;
 pub mod run;
 pub mod scheduler;

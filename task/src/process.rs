@@ -22,7 +22,7 @@ pub mod wait;
 
 use core::any::Any;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use chitin_vfs::wait::WaitQueue;
 use parking_lot::{Mutex, RwLock};
@@ -93,6 +93,10 @@ pub struct ThreadGroup {
     pub container: u32,
     /// Monotonic start time in nanoseconds.
     pub start_time: u64,
+    /// Threads that threads of this process trace, those included that have exited and not been waited for.
+    pub tracees: Mutex<Vec<Arc<crate::task::Task>>>,
+    /// The process that traces the leader of this one.
+    pub leader_tracer: Mutex<Option<Weak<ThreadGroup>>>,
 }
 
 /// Counts of `/proc/pid/io`.
@@ -182,6 +186,8 @@ impl ThreadGroup {
             io: IoCounters::default(),
             container: if new.container == 0 { tgid } else { new.container },
             start_time: new.start_time,
+            tracees: Mutex::default(),
+            leader_tracer: Mutex::default(),
         })
     }
 

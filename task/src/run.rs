@@ -8,6 +8,7 @@ use core::sync::atomic::Ordering;
 use std::sync::Arc;
 
 use chitin_abi::mm::ProtFlags;
+use chitin_abi::process::PTRACE_EVENT_EXIT;
 use chitin_abi::signal::{SEGV_MAPERR, SIGSEGV, SIGSYS, SigInfo};
 use chitin_abi::{Errno, Regs};
 use chitin_mm::platform::{Event, Fault, GuestThread, HotSite};
@@ -17,6 +18,8 @@ use crate::context::Ctx;
 use crate::error::{SysError, SysResult};
 use crate::limits::seccomp::Verdict;
 use crate::process::exit;
+use crate::ptrace;
+use crate::ptrace::stop::{Call, TRAP_FLAG};
 use crate::signal::{self, Next};
 use crate::syscalls;
 use crate::task::Task;
@@ -46,6 +49,12 @@ async fn run(task: Arc<Task>, mut thread: Box<dyn GuestThread>, mut regs: Regs) 
         }
         None => chitin_abi::signal::SIGKILL.cast_signed(),
     };
+    if ptrace::stop::wants(&task, PTRACE_EVENT_EXIT)
+        && let Some(mm) = task.mm()
+    {
+        let mut cx = Ctx { task: &task, regs: &mut regs, thread: &mut thread, mm };
+        ptrace::stop::event(&mut cx, PTRACE_EVENT_EXIT, u64::from(status.cast_unsigned())).await;
+    }
     exit::exit_task(&task, Some(thread), status).await;
 }
 
@@ -60,7 +69,12 @@ async fn serve(cx: &mut Ctx<'_>) -> i32 {
                 Next::Exit(status) => return status,
             }
         }
+        let own_flags = cx.regs.eflags;
+        let steps = ptrace::stop::steps(task);
         let (thread, regs) = (&mut *cx.thread, &mut *cx.regs);
+        if steps {
+            regs.eflags |= TRAP_FLAG;
+        }
         match task.interrupt.enter_guest(|| thread.resume(regs)) {
             Some(Ok(())) => {}
             Some(Err(_)) => {
@@ -68,10 +82,16 @@ async fn serve(cx: &mut Ctx<'_>) -> i32 {
                 signal::kill_by_host(task);
                 continue;
             }
-            None => continue,
+            None => {
+                regs.eflags = own_flags;
+                continue;
+            }
         }
         let event = poll_fn(|context| thread.poll_event(context, regs)).await;
         task.interrupt.leave_guest();
+        if steps && own_flags & TRAP_FLAG == 0 {
+            cx.regs.eflags &= !TRAP_FLAG;
+        }
         match event {
             Event::Syscall => system_call(cx).await,
             Event::ForeignSyscall => signal::force(task, foreign_call(cx.regs)),
@@ -83,7 +103,7 @@ async fn serve(cx: &mut Ctx<'_>) -> i32 {
 }
 
 /// Waits until the guest's extended state can be had.
-async fn settle(cx: &mut Ctx<'_>) {
+pub async fn settle(cx: &mut Ctx<'_>) {
     let thread = &mut *cx.thread;
     poll_fn(|context| thread.poll_settle(context)).await;
 }
@@ -130,6 +150,10 @@ async fn rewrite(cx: &mut Ctx<'_>, site: HotSite) {
 async fn system_call(cx: &mut Ctx<'_>) {
     cx.regs.orig_rax = cx.regs.rax;
     let number = cx.regs.rax;
+    if cx.task.trace.is_traced() {
+        settle(cx).await;
+        return traced_call(cx).await;
+    }
     if let Some(site) = cx.thread.hot_site() {
         rewrite(cx, site).await;
     }
@@ -147,12 +171,46 @@ async fn system_call(cx: &mut Ctx<'_>) {
     finish(cx, result);
 }
 
+/// A system call of a tracee: its tracer may look at it before and behind it, and change it.
+async fn traced_call(cx: &mut Ctx<'_>) {
+    let emulated = ptrace::stop::emulates(cx.task);
+    let mut call = ptrace::stop::enter_call(cx).await;
+    if call == Call::Make && cx.task.filtered.load(Ordering::Relaxed) {
+        call = filter_traced(cx).await;
+    }
+    if call == Call::Make {
+        let number = cx.regs.orig_rax;
+        let result = syscalls::call(cx, number).await;
+        finish(cx, result);
+    }
+    ptrace::stop::leave_call(cx, call, emulated).await;
+}
+
+/// The same for the filters' part of it.
+async fn filter_traced(cx: &mut Ctx<'_>) -> Call {
+    let number = cx.regs.orig_rax;
+    let verdict = cx.task.seccomp.read().check(cx.regs, number);
+    if let Verdict::Trace(data) = verdict
+        && let Some(call) = ptrace::stop::filtered(cx, u32::from(data)).await
+    {
+        return call;
+    }
+    match filter(cx, number) {
+        None => Call::Make,
+        Some(result) => {
+            finish(cx, result);
+            Call::Skip
+        }
+    }
+}
+
 /// Asks the guest's filters; `None` lets the call through.
 fn filter(cx: &mut Ctx<'_>, number: u64) -> Option<SysResult> {
     let verdict = cx.task.seccomp.read().check(cx.regs, number);
     let task = cx.task;
     match verdict {
         Verdict::Allow => None,
+        Verdict::Trace(_) => Some(Err(Errno::ENOSYS.into())),
         Verdict::Fail(0) => Some(Ok(0)),
         Verdict::Fail(errno) => Some(Err(Errno::from_raw(i32::from(errno)).into())),
         Verdict::Trap(data) => {

@@ -8,9 +8,8 @@ use std::path::Path;
 use chitin_task::syscalls::{SYSCALLS, Support, listing};
 
 fn page() -> String {
-    let count = |wanted: fn(&Support) -> bool| {
-        SYSCALLS.iter().filter(|call| wanted(&call.support)).count()
-    };
+    let count =
+        |wanted: fn(&Support) -> bool| SYSCALLS.iter().filter(|call| wanted(&call.support)).count();
     let full = count(|support| matches!(support, Support::Full));
     let partial = count(|support| matches!(support, Support::Partial(_)));
     let mut text = String::new();
@@ -34,5 +33,8 @@ fn page_is_current() {
         std::fs::write(&path, page()).expect("docs/syscalls.md can be written");
     }
     let found = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(found == page(), "docs/syscalls.md is stale: set CHITIN_BLESS=1 and run this test again");
+    assert!(
+        found == page(),
+        "docs/syscalls.md is stale: set CHITIN_BLESS=1 and run this test again"
+    );
 }

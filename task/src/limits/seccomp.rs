@@ -49,6 +49,8 @@ pub enum Verdict {
     Fail(u16),
     /// SIGSYS, with this value in `si_errno`.
     Trap(u16),
+    /// The tracer decides, with this value; it fails with ENOSYS where there is none.
+    Trace(u16),
     /// The thread ends as by SIGKILL: it is in strict mode.
     EndThread,
     /// The thread ends with SIGSYS.
@@ -160,7 +162,8 @@ fn verdict(value: u32, log: bool, number: u64) -> Verdict {
         SECCOMP_RET_ERRNO => Verdict::Fail(data.min(4095)),
         SECCOMP_RET_TRAP => Verdict::Trap(data),
         // Nobody listens and nobody traces.
-        SECCOMP_RET_TRACE | SECCOMP_RET_USER_NOTIF => Verdict::Fail(Errno::ENOSYS.raw() as u16),
+        SECCOMP_RET_TRACE => Verdict::Trace(data),
+        SECCOMP_RET_USER_NOTIF => Verdict::Fail(Errno::ENOSYS.raw() as u16),
         SECCOMP_RET_KILL_THREAD => Verdict::KillThread,
         _ => Verdict::KillProcess,
     }

@@ -16,7 +16,8 @@ use chitin_abi::process::{
     CLONE_CHILD_SETTID, CLONE_CLEAR_SIGHAND, CLONE_DETACHED, CLONE_FILES, CLONE_FS,
     CLONE_INTO_CGROUP, CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID,
     CLONE_NEWTIME, CLONE_NEWUSER, CLONE_NEWUTS, CLONE_PARENT, CLONE_PARENT_SETTID, CLONE_PIDFD,
-    CLONE_SETTLS, CLONE_SIGHAND, CLONE_SYSVSEM, CLONE_THREAD, CLONE_VFORK, CLONE_VM, RLIMIT_NPROC,
+    CLONE_SETTLS, CLONE_SIGHAND, CLONE_SYSVSEM, CLONE_THREAD, CLONE_VFORK, CLONE_VM,
+    PTRACE_EVENT_VFORK_DONE, RLIMIT_NPROC,
 };
 use chitin_abi::signal::{SIGCHLD, SS_DISABLE, StackT};
 use chitin_abi::{Errno, GuestAddr, Result};
@@ -28,6 +29,7 @@ use crate::cred::Credentials;
 use crate::error::{Restart, SysError, SysResult};
 use crate::memory::Mm;
 use crate::namespace::{Namespaces, Pid, PidNamespace, unshare};
+use crate::ptrace::{link, stop};
 use crate::scheduler::wait::Completion;
 use crate::signal::TaskSignals;
 use crate::task::{FsContext, NewTask, Task};
@@ -140,11 +142,27 @@ pub async fn clone(cx: &mut Ctx<'_>, request: CloneRequest) -> SysResult {
     if request.flags & CLONE_THREAD == 0 && child.group.limits.lock().has_cpu_limit() {
         crate::time::cpu_timers::watch(&child);
     }
+    let event = link::clone_event(&task, &request);
+    link::inherit(&task, &child, &request, event);
+    let seen = child.pid();
     crate::run::start(child, thread, regs);
-    if let Some(done) = done {
-        cx.wait_killable(done.wait()).await;
+    if let Some(event) = event {
+        let message = seen_by_tracer(&task, &seen);
+        stop::event(cx, event, message).await;
+    }
+    if let Some(done) = done
+        && cx.wait_killable(done.wait()).await.is_some()
+        && stop::wants(&task, PTRACE_EVENT_VFORK_DONE)
+    {
+        let message = seen_by_tracer(&task, &seen);
+        stop::event(cx, PTRACE_EVENT_VFORK_DONE, message).await;
     }
     Ok(u64::from(number))
+}
+
+/// A new task's id as the tracer of its parent sees it.
+fn seen_by_tracer(parent: &Task, pid: &Pid) -> u64 {
+    parent.trace.tracer().map_or(0, |tracer| u64::from(pid.in_ns(&tracer.pid_ns())))
 }
 
 /// A copy of the address space that nobody has attached to goes away here.

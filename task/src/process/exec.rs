@@ -11,7 +11,9 @@ use std::sync::Arc;
 
 use chitin_abi::fs::{S_IFMT, S_IFREG, S_ISGID, S_ISUID, S_IXGRP};
 use chitin_abi::poll::PollEvents;
-use chitin_abi::process::{ADDR_NO_RANDOMIZE, PER_CLEAR_ON_SETID, RLIMIT_NPROC, TASK_COMM_LEN};
+use chitin_abi::process::{
+    ADDR_NO_RANDOMIZE, CAP_SYS_PTRACE, PER_CLEAR_ON_SETID, RLIMIT_NPROC, TASK_COMM_LEN,
+};
 use chitin_abi::signal::{SIGKILL, SS_DISABLE, StackT};
 use chitin_abi::{Errno, Result};
 use chitin_mm::platform::{ThreadState, host_failure};
@@ -144,7 +146,9 @@ pub async fn exec(cx: &mut Ctx<'_>, request: ExecRequest) -> SysResult {
     let program = loader::resolve(file, &filename, args, env, &opener)?;
     let held = opener.take(&program.elf.file);
     let file = file_identity(&task, &program.elf.file)?;
-    let identity = after_exec(&cred, &file, task.no_new_privs.load(Ordering::Relaxed))?;
+    let bound = task.no_new_privs.load(Ordering::Relaxed) || is_bound_by_tracer(&task);
+    let identity = after_exec(&cred, &file, bound)?;
+    let old_tid = task.pid();
     end_other_threads(cx).await?;
     let loaded = match load(&task, &program, &identity).await {
         Ok(loaded) => loaded,
@@ -154,7 +158,17 @@ pub async fn exec(cx: &mut Ctx<'_>, request: ExecRequest) -> SysResult {
         }
     };
     loaded.mm.image.write().held = held.map(Arc::new);
-    commit(cx, loaded, identity, &name).await
+    let result = commit(cx, loaded, identity, &name).await;
+    if let Some(tracer) = task.trace.tracer() {
+        crate::ptrace::stop::program_began(cx, u64::from(old_tid.in_ns(&tracer.pid_ns()))).await;
+    }
+    result
+}
+
+/// Whether somebody traces the task who may not trace one with more rights: then it gains none.
+fn is_bound_by_tracer(task: &Task) -> bool {
+    let tracer = task.trace.tracer();
+    tracer.is_some_and(|tracer| !tracer.cred().capable(&task.cred().user_ns, CAP_SYS_PTRACE))
 }
 
 fn die(task: &Arc<Task>) -> SysError {
@@ -237,6 +251,7 @@ async fn end_other_threads(cx: &Ctx<'_>) -> SysResult<()> {
     let mut tree = task.kernel.tree.lock();
     if !task.is_leader() {
         tree.become_leader(task);
+        crate::ptrace::link::became_leader(task);
     }
     let mut state = task.group.exit.lock();
     if matches!(*state, GroupExit::Exec(_)) {
@@ -268,7 +283,7 @@ async fn commit(
     let old_mm = task.replace_mm(Some(Arc::clone(&mm)));
     let old_thread = core::mem::replace(cx.thread, thread);
     cx.mm = mm;
-    *cx.regs = regs;
+    *cx.regs = chitin_abi::Regs { orig_rax: cx.regs.orig_rax, ..regs };
     drop(old_thread);
     drop(old_mm);
     if let Some(done) = task.vfork_done.lock().take() {

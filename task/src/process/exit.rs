@@ -17,6 +17,7 @@ use chitin_vfs::fdtable::FdTable;
 use super::{GroupExit, Tree, Zombie, jobs};
 use crate::kernel::Kernel;
 use crate::namespace::PidNamespace;
+use crate::ptrace::link;
 use crate::scheduler::wait::Waiter;
 use crate::signal::{begin_exit, send_to_group, send_to_task};
 use crate::task::Task;
@@ -35,6 +36,7 @@ pub async fn exit_task(task: &Arc<Task>, thread: Option<Box<dyn GuestThread>>, s
     let kernel = Arc::clone(&task.kernel);
     leave_memory(task, thread);
     leave_files(task);
+    link::tracer_exits(task);
     task.seccomp_reset();
     kernel.users.remove(task.cred().ruid);
     if last_thread(task) {
@@ -112,6 +114,8 @@ struct After {
     /// The session that has lost its leader.
     hang_up: Option<u32>,
     outside: bool,
+    /// Tracers that learn of an end: whose, with which status.
+    tracers: Vec<(Arc<Task>, Arc<crate::namespace::Pid>, i32)>,
 }
 
 fn remove_from_tree(tree: &mut Tree, task: &Arc<Task>, status: i32) -> After {
@@ -122,7 +126,9 @@ fn remove_from_tree(tree: &mut Tree, task: &Arc<Task>, status: i32) -> After {
     task.group.dead_cpu.0.fetch_add(cpu.0, Ordering::Relaxed);
     task.group.dead_cpu.1.fetch_add(cpu.1, Ordering::Relaxed);
     orphan_children_of_task(tree, task, left, &mut after);
+    let tracer = link::died(task, status);
     if left > 0 {
+        after.tracers.extend(tracer.map(|tracer| (tracer, task.pid(), status)));
         return after;
     }
     let status = match *task.group.exit.lock() {
@@ -141,8 +147,48 @@ fn remove_from_tree(tree: &mut Tree, task: &Arc<Task>, status: i32) -> After {
         (entry.parent, entry.exit_signal, entry.session.global() == tgid);
     tree.set_stopped(tgid, false);
     after.hang_up = leader.then_some(tgid);
+    if !task.is_leader() {
+        after.tracers.extend(tracer.map(|tracer| (tracer, task.pid(), status)));
+    }
+    let own_parent = tree.process(parent).map(|entry| Arc::clone(&entry.group));
+    let tracer = task.group.leader_tracer.lock().clone().and_then(|tracer| tracer.upgrade());
+    match (tracer, own_parent) {
+        (Some(tracer), Some(parent)) if tracer.tgid == parent.tgid => {
+            link::forget_leader(&task.group);
+        }
+        (Some(tracer), _) => {
+            // The parent learns of it when the tracer has.
+            let member = tree.process(tracer.tgid).and_then(|entry| entry.member());
+            let pid = Arc::clone(&task.group.pid);
+            after.tracers.extend(member.map(|member| (Arc::clone(member), pid, status)));
+            return after;
+        }
+        (None, _) => {}
+    }
     settle_with_parent(tree, tgid, parent, exit_signal, &mut after);
     after
+}
+
+/// The tracer of a process that has ended is done with it: its parent learns of it.
+pub fn give_to_parent(kernel: &Arc<Kernel>, tgid: u32) {
+    let mut after = After::default();
+    let found = {
+        let mut tree = kernel.tree.lock();
+        let found = tree.process(tgid).and_then(|entry| {
+            let zombie = entry.zombie?;
+            Some((Arc::clone(&entry.group), entry.parent, entry.exit_signal, zombie))
+        });
+        if let Some((_, parent, exit_signal, zombie)) = &found {
+            after.status = zombie.status;
+            settle_with_parent(&mut tree, tgid, *parent, *exit_signal, &mut after);
+        }
+        found
+    };
+    let Some((group, _, _, zombie)) = found else { return };
+    after.tell_parent(&group, zombie.uid);
+    if after.outside {
+        kernel.exits.record(tgid, after.status);
+    }
 }
 
 fn zombie(task: &Arc<Task>, status: i32) -> Zombie {
@@ -288,11 +334,17 @@ impl After {
             }
             group.child_events.notify(PollEvents::POLLIN);
         }
+        for (tracer, pid, status) in &self.tracers {
+            let number = pid.in_ns(&tracer.pid_ns());
+            let uid = tracer.cred().show_uid(task.cred().ruid);
+            tell(tracer, SIGCHLD, number, uid, *status, (0, 0));
+            tracer.group.child_events.notify(PollEvents::POLLIN);
+        }
         if self.process_ended {
             jobs::hang_up_orphans(task, &self.groups);
             task.group.exited.store(true, Ordering::SeqCst);
             task.group.timers.lock().clear();
-            self.tell_parent(task);
+            self.tell_parent(&task.group, task.cred().ruid);
             task.group.exit_event.notify(PollEvents::POLLIN | PollEvents::POLLRDNORM);
             if let (Some(session), Some(terminal)) =
                 (self.hang_up, crate::terminal::controlling(task))
@@ -307,13 +359,13 @@ impl After {
         drop(self.reaped);
     }
 
-    fn tell_parent(&self, task: &Arc<Task>) {
+    fn tell_parent(&self, group: &super::ThreadGroup, uid: u32) {
         if let (Some(parent), 1..) = (&self.parent, self.exit_signal) {
-            let pid = task.group.pid.in_ns(&parent.pid_ns());
-            let uid = parent.cred().show_uid(task.cred().ruid);
+            let pid = group.pid.in_ns(&parent.pid_ns());
+            let uid = parent.cred().show_uid(uid);
             let cpu = (
-                task.group.dead_cpu.0.load(Ordering::Relaxed),
-                task.group.dead_cpu.1.load(Ordering::Relaxed),
+                group.dead_cpu.0.load(Ordering::Relaxed),
+                group.dead_cpu.1.load(Ordering::Relaxed),
             );
             tell(parent, self.exit_signal, pid, uid, self.status, cpu);
         }

@@ -20,10 +20,20 @@ pub fn stop(task: &Arc<Task>, signal: u32) {
         {
             let mut group = task.group.signals.lock();
             // A SIGCONT or SIGKILL that came meanwhile has taken the stop back.
-            if group.stopped.is_some() || !core::mem::take(&mut group.stop_pending) {
+            if !core::mem::take(&mut group.stop_pending) {
+                return;
+            }
+            if group.stopped.is_some() {
+                // A tracer has let the thread run on meanwhile: it stops once more.
+                if task.trace.is_traced() {
+                    group.stopped = Some(signal);
+                    group.stop_generation = group.stop_generation.wrapping_add(1);
+                    task.interrupt.raise();
+                }
                 return;
             }
             group.stopped = Some(signal);
+            group.stop_generation = group.stop_generation.wrapping_add(1);
         }
         tree.set_stopped(task.tgid(), true);
         let Some(entry) = tree.process_mut(task.tgid()) else { return };

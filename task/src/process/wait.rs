@@ -10,13 +10,14 @@ use chitin_abi::process::{
     __WALL, __WCLONE, __WNOTHREAD, W_CONTINUED, WCONTINUED, WEXITED, WNOHANG, WNOWAIT, WSTOPPED,
     w_stopcode,
 };
-use chitin_abi::signal::{CLD_CONTINUED, CLD_STOPPED, SIGCHLD, SIGCONT};
+use chitin_abi::signal::{CLD_CONTINUED, CLD_STOPPED, CLD_TRAPPED, SIGCHLD, SIGCONT};
 use chitin_abi::{Errno, Result};
 
 use super::exit::child_code;
-use super::{ProcessEntry, Tree, Zombie};
+use super::{ProcessEntry, ThreadGroup, Tree, Zombie};
 use crate::context::Ctx;
 use crate::error::{Restart, SysResult};
+use crate::ptrace::link::{self, News};
 use crate::scheduler::wait::Waiter;
 use crate::task::Task;
 
@@ -86,9 +87,20 @@ fn look(task: &Arc<Task>, target: Target, options: u32) -> Result<Option<Report>
             continue;
         }
         any = true;
-        if let Some(change) = change(entry, options) {
+        if let Some(change) = change(entry, &task.group, options) {
             found = Some((child, change));
             break;
+        }
+    }
+    if found.is_none() {
+        let (report, tracees) = look_at_tracees(&tree, task, target, options);
+        any |= tracees;
+        if let Some((report, ended)) = report {
+            drop(tree);
+            if let Some(ended) = ended {
+                super::exit::give_to_parent(&task.kernel, ended);
+            }
+            return Ok(Some(report));
         }
     }
     let Some((child, change)) = found else {
@@ -99,6 +111,46 @@ fn look(task: &Arc<Task>, target: Target, options: u32) -> Result<Option<Report>
     drop(tree);
     drop(gone);
     Ok(report)
+}
+
+/// What there is to tell of tracees, with the process of which the parent learns then; and whether there are any.
+fn look_at_tracees(
+    tree: &Tree,
+    task: &Arc<Task>,
+    target: Target,
+    options: u32,
+) -> (Option<(Report, Option<u32>)>, bool) {
+    if task.group.tracees.lock().is_empty() {
+        return (None, false);
+    }
+    let mut any = false;
+    for tracee in link::tracees(task, options & __WNOTHREAD != 0) {
+        let right_one = match target {
+            Target::Any => true,
+            Target::Process(id) => tracee.tid() == id,
+            Target::Group(id) => {
+                tree.process(tracee.tgid()).is_some_and(|entry| entry.pgrp.global() == id)
+            }
+            Target::Nobody => false,
+        };
+        if !right_one {
+            continue;
+        }
+        any = true;
+        let Some((news, ended)) = link::news(tree, &task.group, &tracee, options) else { continue };
+        let (status, code) = match news {
+            // The event stands above the signal.
+            News::Stopped(code) => {
+                ((code << 8 | 0x7f).cast_signed(), (CLD_TRAPPED, code.cast_signed()))
+            }
+            News::Exited(status) => (status, child_code(status)),
+        };
+        let pid = tracee.pid().in_ns(&task.pid_ns());
+        let uid = task.cred().show_uid(tracee.cred().ruid);
+        let report = Report { pid, uid, status, code, ..Report::default() };
+        return (Some((report, ended.then(|| tracee.tgid()))), true);
+    }
+    (None, any)
 }
 
 fn children(tree: &Tree, task: &Task) -> Vec<u32> {
@@ -125,12 +177,16 @@ enum Change {
     Continued,
 }
 
-fn change(entry: &ProcessEntry, options: u32) -> Option<Change> {
+fn change(entry: &ProcessEntry, own: &ThreadGroup, options: u32) -> Option<Change> {
     if let Some(zombie) = entry.zombie {
+        if link::is_hidden(&entry.group, own) {
+            return None;
+        }
         return (options & WEXITED != 0).then_some(Change::Exited(zombie));
     }
     if options & WSTOPPED != 0
         && let Some(signal) = entry.stop_report
+        && !link::traces_leader(own, &entry.group)
     {
         return Some(Change::Stopped(signal));
     }

@@ -18,6 +18,7 @@ use super::{frame, send};
 use crate::context::Ctx;
 use crate::error::Restart;
 use crate::process::{GroupExit, notify};
+use crate::ptrace;
 use crate::scheduler::wait::Waiter;
 use crate::task::Task;
 
@@ -39,7 +40,12 @@ pub fn has_work(task: &Task) -> bool {
         return true;
     }
     let group = task.group.signals.lock();
-    if group.stopped.is_some() {
+    let must_stop = if task.trace.is_traced() {
+        task.trace.has_work(group.stopped.is_some(), group.stop_generation)
+    } else {
+        group.stopped.is_some()
+    };
+    if must_stop {
         return true;
     }
     let signals = task.signals.lock();
@@ -65,7 +71,11 @@ pub async fn before_guest(cx: &mut Ctx<'_>) -> Next {
         if let Some(status) = exit_status(task) {
             return Next::Exit(status);
         }
-        if task.group.signals.lock().stopped.is_some() {
+        if task.trace.is_traced() {
+            if ptrace::stop::trap(cx).await {
+                continue;
+            }
+        } else if task.group.signals.lock().stopped.is_some() {
             stopped(task).await;
             continue;
         }
@@ -73,12 +83,20 @@ pub async fn before_guest(cx: &mut Ctx<'_>) -> Next {
             frozen(task).await;
             continue;
         }
-        let Some(info) = dequeue(task) else {
+        let Some(mut info) = dequeue(task) else {
             restart_call(task, cx.regs);
             restore_mask(task);
             return Next::Guest;
         };
-        act(cx, &info);
+        if task.trace.is_traced() {
+            match ptrace::stop::deliver(cx, info).await {
+                Some(passed) => info = passed,
+                None => continue,
+            }
+        }
+        if act(cx, &info) && ptrace::stop::steps(task) {
+            ptrace::stop::handler_began(cx).await;
+        }
     }
 }
 
@@ -112,14 +130,19 @@ fn settle_timer(task: &Task, mut info: SigInfo) -> SigInfo {
     info
 }
 
-fn act(cx: &mut Ctx<'_>, info: &SigInfo) {
+/// Does what the signal does; says whether a handler is to run.
+fn act(cx: &mut Ctx<'_>, info: &SigInfo) -> bool {
     let signal = info.signo();
     let action = cx.task.group.actions().get(signal);
     match action.handler {
-        SIG_IGN => {}
+        SIG_IGN => return false,
         SIG_DFL => default(cx.task, signal),
-        _ => handle(cx, info, &action),
+        _ => {
+            handle(cx, info, &action);
+            return true;
+        }
     }
+    false
 }
 
 fn default(task: &Arc<Task>, signal: u32) {
@@ -211,7 +234,9 @@ fn restore_mask(task: &Task) {
 async fn stopped(task: &Arc<Task>) {
     poll_fn(|cx| {
         task.interrupt.set_waker(Some(cx.waker()));
-        let goes_on = exit_status(task).is_some() || task.group.signals.lock().stopped.is_none();
+        let goes_on = exit_status(task).is_some()
+            || task.trace.is_traced()
+            || task.group.signals.lock().stopped.is_none();
         if goes_on { Poll::Ready(()) } else { Poll::Pending }
     })
     .await;

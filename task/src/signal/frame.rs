@@ -182,6 +182,8 @@ pub fn restore(cx: &mut Ctx<'_>) -> Result<()> {
     let mut regs = *cx.regs;
     ucontext.mcontext.restore(&mut regs);
     restore_extended(cx, ucontext.mcontext.fpstate)?;
+    // It is no system call any more that could be made again.
+    regs.orig_rax = u64::MAX;
     *cx.regs = regs;
     let mut mask = ucontext.sigmask;
     mask.remove(SIGKILL);

@@ -55,4 +55,6 @@ pub struct GroupSignals {
     pub stopped: Option<u32>,
     /// A stop signal has been taken and nothing has taken it back yet.
     pub stop_pending: bool,
+    /// How often it has been stopped.
+    pub stop_generation: u64,
 }

@@ -42,7 +42,9 @@ pub fn queue_to_task(task: &Arc<Task>, info: SigInfo) -> Result<bool> {
     let limit = queue_limit(&task.group);
     {
         let mut signals = task.signals.lock();
-        let kept = signals.mask.contains(signal) || signals.waited.contains(signal);
+        let kept = signals.mask.contains(signal)
+            || signals.waited.contains(signal)
+            || task.trace.is_traced();
         if !kept && task.group.actions().ignores(signal) {
             return Ok(false);
         }
@@ -86,7 +88,8 @@ pub fn queue_to_group(member: &Arc<Task>, info: SigInfo) -> Result<bool> {
             !task.exiting.load(Ordering::Relaxed) && (waited || !signals.mask.contains(signal));
         takes.then_some((task, waited))
     });
-    if target.is_some_and(|(_, waited)| !waited) && group.actions().ignores(signal) {
+    let ignorable = target.is_some_and(|(task, waited)| !waited && !task.trace.is_traced());
+    if ignorable && group.actions().ignores(signal) {
         return Ok(false);
     }
     group.signals.lock().pending.push(info, limit)?;
@@ -133,6 +136,9 @@ pub fn begin_exit(member: &Arc<Task>, status: i32) {
         }
     }
     for task in threads_of(member) {
+        if status == SIGKILL.cast_signed() {
+            task.trace.kill();
+        }
         task.interrupt.raise();
     }
     member.interrupt.raise();
@@ -193,6 +199,7 @@ fn continue_group(member: &Arc<Task>) {
     };
     if was_stopped {
         for task in threads_of(member) {
+            crate::ptrace::link::continued(&task);
             task.interrupt.raise();
         }
         notify::continued(member);

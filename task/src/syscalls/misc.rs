@@ -195,15 +195,6 @@ pub fn reboot(
     if cx.task.group.is_init { Err(SysError::NoReturn) } else { Ok(0) }
 }
 
-/// `ptrace(2)`: nobody can be traced.
-pub fn ptrace(cx: &mut Ctx<'_>, op: i32, pid: i32, addr: GuestAddr, data: GuestAddr) -> SysResult {
-    let _ = (op, addr, data);
-    if pid != 0 {
-        find::task(cx.task, pid)?;
-    }
-    Err(Errno::EPERM.into())
-}
-
 /// `kcmp(2)`.
 pub fn kcmp(cx: &mut Ctx<'_>, pid1: i32, pid2: i32, kind: i32, idx1: u64, idx2: u64) -> SysResult {
     let first = find::task(cx.task, pid1)?;

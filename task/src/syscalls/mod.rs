@@ -30,6 +30,7 @@ pub mod open;
 pub mod poll;
 pub mod prctl;
 pub mod process;
+pub mod ptrace;
 pub mod scatter;
 pub mod sched;
 pub mod seccomp;

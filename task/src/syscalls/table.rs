@@ -38,6 +38,7 @@ use super::open;
 use super::poll;
 use super::prctl;
 use super::process;
+use super::ptrace;
 use super::sched;
 use super::seccomp;
 use super::signal;
@@ -259,7 +260,7 @@ syscalls! {
     98 getrusage(who: i32, usage: GuestAddr) => sync limits::getrusage, Partial("faults and context switches are not counted");
     99 sysinfo(info: GuestAddr) => sync misc::sysinfo, Partial("loads are zero");
     100 times(buf: GuestAddr) => sync time::times, Full;
-    101 ptrace(op: i32, pid: i32, addr: GuestAddr, data: GuestAddr) => sync misc::ptrace, Partial("always EPERM");
+    101 ptrace(op: u64, pid: i32, addr: GuestAddr, data: GuestAddr) => boxed ptrace::ptrace, Partial("no hardware breakpoints, no PTRACE_SECCOMP_GET_FILTER and the like");
     102 getuid() => sync cred::getuid, Full;
     103 syslog(kind: i32, bufp: GuestAddr, len: i32) => sync misc::syslog, Full;
     104 getgid() => sync cred::getgid, Full;

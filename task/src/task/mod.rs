@@ -87,6 +87,8 @@ pub struct Task {
     pub start_time: u64,
     /// Where it waits, for a child of vfork.
     pub vfork_done: Mutex<Option<Arc<Completion>>>,
+    /// Who traces it, and how it stands still for that.
+    pub trace: crate::ptrace::Tracee,
 }
 
 /// What a new task starts with.
@@ -147,6 +149,7 @@ impl Task {
             seccomp: RwLock::default(),
             start_time: kernel.clock.monotonic(),
             vfork_done: Mutex::new(None),
+            trace: crate::ptrace::Tracee::default(),
         })
     }
 

@@ -60,6 +60,7 @@ fn place(object: &Object) -> Result<Place> {
 fn state(place: &Place, task: Option<&Arc<Task>>) -> char {
     match task {
         None => 'Z',
+        Some(task) if task.trace.is_stopped() => 't',
         Some(_) if place.stopped => 'T',
         Some(task) if task.sleeping.load(Ordering::Relaxed) => 'S',
         Some(_) => 'R',
@@ -214,6 +215,10 @@ pub fn status(object: &Object, env: &VfsEnv, out: &mut Vec<u8>) -> Result<()> {
             numbers(object, &place.pgrp),
             numbers(object, &place.session),
         ],
+        tracer: task
+            .as_ref()
+            .and_then(|task| task.trace.tracer_group())
+            .map_or(0, |tracer| object.view().number(&tracer.pid)),
         threads: place.threads.max(1),
         cpus: vec![true; object.view().kernel()?.machine.cpus],
         ..Status::default()
