@@ -148,6 +148,14 @@ pub trait GuestThread: Send + Sync {
     /// A handle that makes a running guest stop with [`Event::Interrupted`], from any thread.
     fn interrupter(&self) -> Arc<dyn Interrupter>;
 
+    /// Has `notice` called, once and from any thread, when the host's side ends without having been told to: a guest
+    /// that waits in a system call is not polled, so its task hears of it only this way. At once if that has
+    /// happened already; never after this thread is dropped or [`AddressSpace::kill`] was called. The notice holds
+    /// no lock of the platform and may be one call late.
+    fn on_death(&mut self, notice: DeathNotice) {
+        let _ = notice;
+    }
+
     /// Host CPU time used by this thread: (user, system) in nanoseconds.
     fn cpu_time(&self) -> (u64, u64);
 
@@ -181,6 +189,9 @@ pub struct HotSite {
     /// this alone, and not shown to the guest.
     pub needs_area: Option<u64>,
 }
+
+/// What is called when a guest's host process has gone, see [`GuestThread::on_death`].
+pub type DeathNotice = Box<dyn FnOnce() + Send>;
 
 /// Stops a running guest thread.
 pub trait Interrupter: Send + Sync {

@@ -10,7 +10,7 @@
 //! Costs of an order: one `futex` to wake the warden, one `sendmsg` where files are sent; the warden's calls, and
 //! its ring (one `write`) if the worker of its core sleeps.
 //!
-//! Locks: `queue` before the cells of `Shared::ordering`; `threads`, `life` and the registry's are innermost.
+//! Locks: `queue` before the cells of `Shared::ordering`; `threads`, `life`, a slot's `notice` and the registry's are innermost.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -21,6 +21,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 use std::task::Waker;
 
 use chitin_abi::{Errno, Regs, Result};
+use chitin_mm::platform::DeathNotice;
 use parking_lot::{Mutex, RwLock};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 use smallvec::SmallVec;
@@ -46,6 +47,8 @@ pub struct Slot {
     pub state: AtomicU32,
     /// Code was rewritten while it stood still: it has to go on by `rt_sigreturn`.
     pub has_old_code: AtomicBool,
+    /// Whom to tell when the stub ends by itself.
+    pub notice: Mutex<Option<DeathNotice>>,
 }
 
 /// What comes of an order.
@@ -91,6 +94,8 @@ pub struct Process {
     reply: u32,
     socket: OwnedFd,
     is_dead: AtomicBool,
+    /// Whether its owner has ended it: then nobody is to be told.
+    is_given_up: AtomicBool,
     /// Whether the host has no such process any more; its id is used under this lock only.
     life: RwLock<bool>,
     active: AtomicU32,
@@ -121,6 +126,7 @@ impl Process {
             reply,
             socket,
             is_dead: AtomicBool::new(false),
+            is_given_up: AtomicBool::new(false),
             life: RwLock::new(false),
             active: AtomicU32::new(0),
             queue: Mutex::default(),
@@ -151,6 +157,27 @@ impl Process {
         }
         drop(ended);
         self.bury();
+    }
+
+    /// Ends it because its owner needs it no more.
+    pub fn give_up(&self) {
+        self.is_given_up.store(true, Ordering::SeqCst);
+        self.kill();
+    }
+
+    /// Tells those who asked for it that it has ended by itself, if it has. Not to be called under a lock that the
+    /// notices take.
+    pub fn tell_death(&self) {
+        if self.is_given_up.load(Ordering::SeqCst) || !*self.life.read() {
+            return;
+        }
+        let slots = self.threads.lock().slots.clone();
+        for slot in slots {
+            let notice = slot.notice.lock().take();
+            if let Some(notice) = notice {
+                notice();
+            }
+        }
     }
 
     /// Called when the host's process has ended, before its id can be given to another.
@@ -396,14 +423,14 @@ impl Process {
                     offset: Shared::channel_offset(place),
                     address: layout::CHANNELS + index * layout::CHANNEL_LEN,
                 };
-                let slot = Slot {
+                let slot = Arc::new(Slot {
                     place,
                     channel,
                     tid: AtomicI32::new(0),
                     state: AtomicU32::new(0),
                     has_old_code: false.into(),
-                };
-                let slot = Arc::new(slot);
+                    notice: Mutex::default(),
+                });
                 threads.slots.push(Arc::clone(&slot));
                 slot
             }

@@ -80,6 +80,7 @@ impl Registry {
         drop(state);
         if let Some(process) = process {
             process.bury();
+            process.tell_death();
         }
         for parent in parents.iter().filter_map(Weak::upgrade) {
             parent.pump();

@@ -39,7 +39,7 @@ impl Space {
 
 impl Drop for Space {
     fn drop(&mut self) {
-        self.process.kill();
+        self.process.give_up();
     }
 }
 
@@ -101,7 +101,7 @@ impl AddressSpace for Space {
     }
 
     fn kill(&self) {
-        self.process.kill();
+        self.process.give_up();
     }
 
     fn resident(&self) -> (u64, u64) {

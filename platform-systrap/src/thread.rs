@@ -11,7 +11,9 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 
 use chitin_abi::{Errno, Regs, Result};
-use chitin_mm::platform::{Event, GuestThread, HotSite, Interrupter, PlatformFuture};
+use chitin_mm::platform::{
+    DeathNotice, Event, GuestThread, HotSite, Interrupter, PlatformFuture,
+};
 
 use crate::frame::Stopped;
 use crate::layout::{self, channel, trampoline};
@@ -463,6 +465,11 @@ impl GuestThread for Thread {
         Arc::new(Kick { process: Arc::clone(&self.process), slot: Arc::clone(&self.slot) })
     }
 
+    fn on_death(&mut self, notice: DeathNotice) {
+        *self.slot.notice.lock() = Some(notice);
+        self.process.tell_death(); // if it has ended before
+    }
+
     fn cpu_time(&self) -> (u64, u64) {
         usage::thread_time(&self.process, self.slot.tid.load(Ordering::Relaxed))
     }
@@ -472,6 +479,8 @@ impl Drop for Thread {
     fn drop(&mut self) {
         let shared = &self.process.shared;
         let slot = &self.slot;
+        let notice = slot.notice.lock().take();
+        drop(notice);
         if self.process.is_dead() {
             return;
         }

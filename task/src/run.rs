@@ -42,6 +42,7 @@ pub fn start(task: Arc<Task>, thread: Box<dyn GuestThread>, regs: Regs) {
 /// Runs a task to its end. `regs` are what the guest thread starts with.
 async fn run(task: Arc<Task>, mut thread: Box<dyn GuestThread>, mut regs: Regs) {
     task.interrupt.set_guest(Some(thread.interrupter()));
+    watch(&task, &mut *thread);
     let status = match task.mm() {
         Some(mm) => {
             let mut cx = Ctx { task: &task, regs: &mut regs, thread: &mut thread, mm };
@@ -56,6 +57,16 @@ async fn run(task: Arc<Task>, mut thread: Box<dyn GuestThread>, mut regs: Regs) 
         ptrace::stop::event(&mut cx, PTRACE_EVENT_EXIT, u64::from(status.cast_unsigned())).await;
     }
     exit::exit_task(&task, Some(thread), status).await;
+}
+
+/// Has the task hear of the end of its guest's host process wherever it waits.
+pub fn watch(task: &Arc<Task>, thread: &mut dyn GuestThread) {
+    let task = Arc::downgrade(task);
+    thread.on_death(Box::new(move || {
+        if let Some(task) = task.upgrade() {
+            signal::kill_by_host(&task);
+        }
+    }));
 }
 
 /// Serves the guest until the task has to exit, with this wait status.

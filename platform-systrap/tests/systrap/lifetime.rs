@@ -1,6 +1,8 @@
 //! Nothing outlives the sentry, and a stub that dies is missed at once.
 
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use chitin_mm::platform::Event;
@@ -51,6 +53,40 @@ fn killed_from_outside() {
     }
     assert!(soon(|| children().is_empty()));
     assert!(host.wait(chitin_mm::platform::Platform::new_address_space(&*host.platform)).is_err());
+}
+
+#[test]
+fn a_death_from_outside_is_told() {
+    if !is_alone("lifetime::a_death_from_outside_is_told") {
+        return;
+    }
+    let host = Host::new();
+    let told = Arc::new(AtomicUsize::new(0));
+    let notice = || {
+        let told = Arc::clone(&told);
+        Box::new(move || drop(told.fetch_add(1, Ordering::SeqCst)))
+    };
+    // The guest stands still, as in a system call: nobody polls it.
+    let before = children();
+    let (space, mut thread, _) = host.start(raw::spinner());
+    thread.on_death(notice());
+    let stub = children().into_iter().find(|pid| !before.contains(pid)).expect("a stub");
+    kill(Pid::from_raw(stub), Signal::SIGKILL).expect("it lives");
+    assert!(soon(|| told.load(Ordering::SeqCst) == 1));
+    thread.on_death(notice());
+    assert_eq!(told.load(Ordering::SeqCst), 2, "late is better than never");
+    drop((thread, space));
+    // What its owner ends is no news.
+    let (space, mut thread, _) = host.start(raw::spinner());
+    thread.on_death(notice());
+    space.kill();
+    drop(thread);
+    let (space, mut thread, _) = host.start(raw::spinner());
+    thread.on_death(notice());
+    drop(thread);
+    drop(space);
+    std::thread::sleep(Duration::from_millis(100));
+    assert_eq!(told.load(Ordering::SeqCst), 2);
 }
 
 #[test]

@@ -270,7 +270,7 @@ async fn commit(
     let task = Arc::clone(cx.task);
     let Loaded { mm, regs, executable } = loaded;
     let state = ThreadState { regs, extended: Vec::new() };
-    let thread = match mm.host().spawn(state).await.map_err(host_failure) {
+    let mut thread = match mm.host().spawn(state).await.map_err(host_failure) {
         Ok(thread) => thread,
         Err(_) => {
             mm.host().kill();
@@ -278,6 +278,7 @@ async fn commit(
         }
     };
     task.interrupt.set_guest(Some(thread.interrupter()));
+    crate::run::watch(&task, &mut *thread);
     account_old(&task, cx);
     release_thread_words(&task, &cx.mm);
     let old_mm = task.replace_mm(Some(Arc::clone(&mm)));
