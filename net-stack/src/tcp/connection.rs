@@ -320,7 +320,11 @@ impl Connection {
         }
         let Some(ack) = header.ack else { return Outcome::Open };
         if header.syn || header.seq != self.rcv_nxt {
-            self.acknowledge(out);
+            // An acknowledgement is not answered by another: two sides that a stranger has led apart would go on for
+            // ever.
+            if header.syn || header.fin || !payload.is_empty() {
+                self.acknowledge(out);
+            }
             return Outcome::Open;
         }
         self.take_ack(ack, header.window);
@@ -392,5 +396,39 @@ impl Connection {
             _ => {}
         }
         Outcome::Open
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sides_that_were_led_apart_do_not_answer_each_other_for_ever() {
+        let end: SocketAddr = "127.0.0.1:80".parse().unwrap();
+        let (snd_nxt, rcv_nxt) = (Seq(100), Seq(200));
+        let mut connection = Connection::new(&Opening {
+            local: end,
+            remote: end,
+            snd_nxt,
+            rcv_nxt,
+            snd_wnd: 1000,
+            snd_shift: 0,
+            rcv_shift: 0,
+            mss: 500,
+            send_limit: 1000,
+            receive_limit: 1000,
+        });
+        let mut input = |seq: Seq, payload: &'static [u8]| {
+            let header = Repr { seq, ack: Some(snd_nxt), window: 1000, ..Repr::default() };
+            let mut out = Vec::new();
+            let outcome = connection.input(&header, Bytes::from_static(payload), false, &mut out);
+            assert_eq!(outcome, Outcome::Open);
+            out.len()
+        };
+        assert_eq!(input(rcv_nxt, b"forged"), 1);
+        // Now the true peer is behind.
+        assert_eq!(input(rcv_nxt, b"x"), 1, "data is acknowledged");
+        assert_eq!(input(rcv_nxt, b""), 0, "an acknowledgement is not");
     }
 }
