@@ -6,6 +6,8 @@ extern crate alloc;
 
 mod address;
 mod demux;
+#[doc(hidden)]
+pub mod fuzz;
 mod input;
 mod ports;
 mod random;

@@ -6,6 +6,8 @@ mod doorbell;
 mod filter;
 mod fork;
 mod frame;
+#[doc(hidden)]
+pub mod fuzz;
 mod host_calls;
 mod layout;
 mod order;

@@ -11,9 +11,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 
 use chitin_abi::{Errno, Regs, Result};
-use chitin_mm::platform::{
-    DeathNotice, Event, GuestThread, HotSite, Interrupter, PlatformFuture,
-};
+use chitin_mm::platform::{DeathNotice, Event, GuestThread, HotSite, Interrupter, PlatformFuture};
 
 use crate::frame::Stopped;
 use crate::layout::{self, channel, trampoline};

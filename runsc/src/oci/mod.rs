@@ -111,6 +111,53 @@ mod tests {
         assert!(error_of("{} x").contains("after the end"));
     }
 
+    /// Whatever a configuration says, it is refused or converted.
+    #[test]
+    fn hostile_configurations() {
+        use crate::sandbox::options::{Network, Options, Patch, PlatformName};
+        let options = Options {
+            platform: PlatformName::default(),
+            network: Network::default(),
+            directfs: true,
+            strace: false,
+            patch: Patch::default(),
+        };
+        let samples = [
+            r#"{"ociVersion":"1.2.0","process":{"terminal":true,"consoleSize":{"height":25,"width":80},
+            "user":{"uid":0,"gid":0,"umask":18,"additionalGids":[5,6]},"args":["sh","-c","x"],"env":["A=b"],
+            "cwd":"/","noNewPrivileges":true,"oomScoreAdj":100,"rlimits":[{"type":"RLIMIT_NOFILE",
+            "soft":1024,"hard":4096}],"capabilities":{"bounding":["CAP_KILL"],"ambient":["CAP_CHOWN"]}},
+            "root":{"path":"rootfs","readonly":true},"hostname":"h","mounts":[{"destination":"/proc",
+            "type":"proc","source":"proc"},{"destination":"/tmp","type":"tmpfs","source":"tmpfs",
+            "options":["nosuid","rslave","mode=1777"]},{"destination":"/b","type":"bind","source":"b",
+            "options":["rbind","ro"]}]}"#,
+            r#"{"ociVersion":"1.0.2","process":{"user":{"uid":1,"gid":1},"args":["x"],"cwd":"/"},
+            "linux":{"uidMappings":[{"containerID":0,"hostID":1000,"size":4294967295}],"gidMappings":
+            [{"containerID":0,"hostID":1000,"size":1}],"devices":[{"path":"/dev/x","type":"c","major":1,
+            "minor":3,"fileMode":438,"uid":0,"gid":0}],"namespaces":[{"type":"pid"},{"type":"mount"}],
+            "sysctl":{"kernel.hostname":"x"},"maskedPaths":["/a"],"readonlyPaths":["/b"],
+            "rootfsPropagation":"rslave"}}"#,
+            r#"{"ociVersion":"1.0.2","process":{"user":{"uid":1,"gid":1},"args":["x"],"cwd":"/"},
+            "linux":{"seccomp":{"defaultAction":"SCMP_ACT_ERRNO","defaultErrnoRet":38,"architectures":
+            ["SCMP_ARCH_X86_64"],"syscalls":[{"names":["read","write","clone3"],"action":"SCMP_ACT_ALLOW"},
+            {"names":["personality","socket"],"action":"SCMP_ACT_ERRNO","errnoRet":1,"args":[{"index":0,
+            "value":18446744073709551615,"valueTwo":255,"op":"SCMP_CMP_MASKED_EQ"},{"index":5,"value":4,
+            "op":"SCMP_CMP_GE"}]}]}}}"#,
+        ];
+        let samples = samples.map(|text| text.as_bytes().to_vec());
+        for sample in &samples {
+            let spec = parse::<Spec>(sample).expect("a valid sample");
+            plan::convert(&spec, Path::new("/b"), Path::new("/r"), options)
+                .expect("a valid sample");
+        }
+        chitin_fuzz::fuzz(&samples, |text| {
+            let Ok(spec) = parse::<Spec>(text) else { return };
+            if check::check(&spec).is_ok() {
+                let _ = plan::convert(&spec, Path::new("/b"), Path::new("/r"), options);
+            }
+        });
+    }
+
     #[test]
     fn unknown_fields_are_ignored() {
         assert!(parse::<Spec>(br#"{"ociVersion":"1.9.0","novelty":{"a":1}}"#).is_ok());

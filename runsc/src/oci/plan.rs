@@ -17,7 +17,13 @@ pub(crate) fn plan(bundle: &Bundle, options: Options) -> Result<Plan> {
     convert(&bundle.spec, &bundle.directory, &bundle.rootfs, options).context(place)
 }
 
-fn convert(spec: &Spec, directory: &Path, rootfs: &Path, options: Options) -> Result<Plan> {
+/// The same for a configuration that comes from elsewhere.
+pub(super) fn convert(
+    spec: &Spec,
+    directory: &Path,
+    rootfs: &Path,
+    options: Options,
+) -> Result<Plan> {
     let Some(process) = spec.process() else { return fail!("field process is missing") };
     let read_only = spec.root().as_ref().and_then(|root| root.readonly()).unwrap_or(false);
     let linux = spec.linux().clone().unwrap_or_default_empty();

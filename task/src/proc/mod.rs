@@ -125,6 +125,16 @@ fn parse(options: &[u8]) -> Result<Options> {
     Ok(parsed)
 }
 
+/// Whether a mount's option string would be understood; as /proc/mounts would show it. For tests of hostile
+/// strings.
+///
+/// # Errors
+/// EINVAL.
+#[doc(hidden)]
+pub fn check_options(options: &[u8]) -> Result<String> {
+    parse(options).map(|options| options.shown)
+}
+
 impl FsType for ProcType {
     fn name(&self) -> &str {
         "proc"

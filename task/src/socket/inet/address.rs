@@ -36,7 +36,7 @@ fn v6(bytes: &[u8]) -> Result<SocketAddr> {
 ///
 /// # Errors
 /// EINVAL, EAFNOSUPPORT.
-pub(super) fn parse_for_bind(bytes: &[u8], is_v6: bool) -> Result<SocketAddr> {
+pub fn parse_for_bind(bytes: &[u8], is_v6: bool) -> Result<SocketAddr> {
     match (family(bytes)?, is_v6) {
         (AF_INET6, true) => v6(bytes),
         (AF_INET, false) => v4(bytes),
@@ -55,7 +55,7 @@ pub(super) fn parse_for_bind(bytes: &[u8], is_v6: bool) -> Result<SocketAddr> {
 ///
 /// # Errors
 /// EINVAL, EAFNOSUPPORT.
-pub(super) fn parse_for_connect(bytes: &[u8], is_v6: bool) -> Result<Option<SocketAddr>> {
+pub fn parse_for_connect(bytes: &[u8], is_v6: bool) -> Result<Option<SocketAddr>> {
     match (family(bytes)?, is_v6) {
         (AF_UNSPEC, _) => Ok(None),
         (AF_INET6, true) => v6(bytes).map(Some),
@@ -68,7 +68,7 @@ pub(super) fn parse_for_connect(bytes: &[u8], is_v6: bool) -> Result<Option<Sock
 ///
 /// # Errors
 /// EINVAL, EAFNOSUPPORT.
-pub(super) fn parse_for_send(bytes: &[u8], is_v6: bool) -> Result<SocketAddr> {
+pub fn parse_for_send(bytes: &[u8], is_v6: bool) -> Result<SocketAddr> {
     match (family(bytes)?, is_v6) {
         (AF_INET6, true) => v6(bytes),
         (AF_INET, _) | (AF_UNSPEC, false) => v4(bytes),
@@ -78,7 +78,7 @@ pub(super) fn parse_for_send(bytes: &[u8], is_v6: bool) -> Result<SocketAddr> {
 }
 
 /// The bytes of an address.
-pub(super) fn emit(address: SocketAddr) -> Vec<u8> {
+pub fn emit(address: SocketAddr) -> Vec<u8> {
     match address {
         SocketAddr::V4(address) => SockaddrIn::from(address).as_bytes().to_vec(),
         SocketAddr::V6(address) => SockaddrIn6::from(address).as_bytes().to_vec(),

@@ -7,7 +7,8 @@
 //! Costs: one lock of the namespace's stack per call; a send copies once into a shared buffer that becomes the
 //! receiver's, a receive copies once out of it.
 
-mod address;
+#[doc(hidden)]
+pub mod address;
 mod options;
 mod proc_text;
 

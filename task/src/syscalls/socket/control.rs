@@ -40,14 +40,8 @@ pub(super) fn read(
     }
     let mut control = Control::default();
     let mut files = Vec::new();
-    let mut rest = bytes.as_slice();
-    while let Ok((header, after)) = CmsgHdr::read_from_prefix(rest) {
-        let length = usize::try_from(header.len).map_err(|_| Errno::EINVAL)?;
-        if length < CMSG_HDR_LEN || length > rest.len() {
-            return Err(Errno::EINVAL);
-        }
-        let data = after.get(..length - CMSG_HDR_LEN).unwrap_or_default();
-        let (level, kind) = (header.level.cast_unsigned(), header.kind.cast_unsigned());
+    for message in messages(&bytes) {
+        let (level, kind, data) = message?;
         match (level, kind) {
             (SOL_SOCKET, SCM_RIGHTS) if socket.info().domain == AF_UNIX => {
                 take_files(cx, data, &mut files)?;
@@ -56,13 +50,30 @@ pub(super) fn read(
             (SOL_SOCKET, _) => return Err(Errno::EINVAL),
             _ => control.other.push(RawControl { level, kind, data: data.into() }),
         }
-        rest = rest.get(cmsg_align(length).ok_or(Errno::EINVAL)?..).unwrap_or_default();
     }
     if !files.is_empty() {
         let flight = &caller.net().unix.flight;
         control.rights = Some(flight.launch(files, cx.task.cred().ruid, caller.flight_limit())?);
     }
     Ok(control)
+}
+
+/// The control messages in a buffer: level, kind, data. A malformed one is the last.
+#[doc(hidden)]
+pub fn messages(bytes: &[u8]) -> impl Iterator<Item = Result<(u32, u32, &[u8])>> {
+    let mut rest = bytes;
+    core::iter::from_fn(move || {
+        let (header, after) = CmsgHdr::read_from_prefix(rest).ok()?;
+        let length = usize::try_from(header.len).unwrap_or(usize::MAX);
+        let end = cmsg_align(length).filter(|_| length >= CMSG_HDR_LEN && length <= rest.len());
+        let Some(end) = end else {
+            rest = &[];
+            return Some(Err(Errno::EINVAL));
+        };
+        let data = after.get(..length - CMSG_HDR_LEN).unwrap_or_default();
+        rest = rest.get(end..).unwrap_or_default();
+        Some(Ok((header.level.cast_unsigned(), header.kind.cast_unsigned(), data)))
+    })
 }
 
 fn take_files(cx: &Ctx<'_>, data: &[u8], files: &mut Vec<Arc<OpenFile>>) -> Result<()> {

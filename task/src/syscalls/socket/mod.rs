@@ -4,7 +4,8 @@
 //! ([`crate::socket::Socket`]). A wait ends with the socket's own timeouts as well.
 
 mod address;
-mod control;
+#[doc(hidden)]
+pub mod control;
 mod message;
 mod options;
 

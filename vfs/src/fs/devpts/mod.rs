@@ -33,6 +33,8 @@ use crate::walk::Walk;
 
 use node::{PtmxNode, SlaveNode};
 use options::Options;
+#[doc(hidden)]
+pub use options::check_options;
 use root::Root;
 
 /// A mounted devpts.

@@ -25,6 +25,15 @@ impl Default for Options {
     }
 }
 
+/// Whether an option string would be understood; as /proc/mounts would show it. For tests of hostile strings.
+///
+/// # Errors
+/// EINVAL.
+#[doc(hidden)]
+pub fn check_options(text: &[u8]) -> Result<String> {
+    Options::parse(Options::default(), text).map(|options| options.show())
+}
+
 fn number(text: &str, radix: u32) -> Result<u32> {
     u32::from_str_radix(text, radix).map_err(|_| Errno::EINVAL)
 }

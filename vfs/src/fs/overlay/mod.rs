@@ -43,6 +43,8 @@ pub use self::inode::OverlayInode;
 use self::inode::{Layers, Place};
 use self::links::LinkTable;
 pub(super) use self::mount::OverlayType;
+#[doc(hidden)]
+pub use self::mount::check_options;
 use crate::clock::{Clock, SystemClock};
 use crate::env::{VfsEnv, VfsShared};
 use crate::inode::Inode;

@@ -73,6 +73,15 @@ fn parse(options: &[u8]) -> Result<(Dirs, String)> {
     Ok((dirs, shown))
 }
 
+/// Whether an option string would be understood; as /proc/mounts would show it. For tests of hostile strings.
+///
+/// # Errors
+/// EINVAL.
+#[doc(hidden)]
+pub fn check_options(options: &[u8]) -> Result<String> {
+    parse(options).map(|(_, shown)| shown)
+}
+
 fn directory(walk: &Walk<'_>, path: &[u8]) -> Result<Path> {
     let path = walk.lookup(path, true)?;
     if path.dentry().is_dir() { Ok(path) } else { Err(Errno::ENOTDIR) }
