@@ -2,7 +2,7 @@
 //!
 //! [`Errno`] holds a non-zero number, so `Result<usize, Errno>` stays two words and
 //! `Result<(), Errno>` two bytes. Codes that only the kernel sees (restart codes) are not here but in
-//! [`crate::restart`], so that they cannot leak to a guest.
+//! the kernel above, so that they cannot leak to a guest.
 
 use core::fmt;
 use core::num::NonZeroU16;

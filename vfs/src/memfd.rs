@@ -70,7 +70,7 @@ mod tests {
         let shared = VfsShared::new(std::sync::Arc::new(SystemClock));
         let make = |options| shared.new_memfd(b"x", options, &Cred::root()).unwrap();
         let plain = make(MemfdOptions::default());
-        assert_eq!(plain.text(&plain).deleted, true);
+        assert!(plain.text(&plain).deleted);
         assert_eq!(add_seals(&plain.inode(), F_SEAL_WRITE), Err(Errno::EPERM));
         let open = make(MemfdOptions { sealing: true, no_exec: false });
         assert_eq!(add_seals(&open.inode(), F_SEAL_SHRINK), Ok(()));

@@ -1,6 +1,6 @@
 //! The control connection: what commands ask of a running sandbox.
 //!
-//! Frames in both directions: a length (4 bytes, little-endian, at most [`LONGEST`]) and a JSON value; descriptors
+//! Frames in both directions: a length (4 bytes, little-endian, at most 64 KiB) and a JSON value; descriptors
 //! ride with the first byte. One answer per request, in order. A connection that waits for a process asks for
 //! nothing else meanwhile.
 

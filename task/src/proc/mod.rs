@@ -5,7 +5,7 @@
 //! on comes with the open ([`VfsEnv::caller`]).
 //!
 //! - [`pids`]: the directories of processes and threads. - [`process`]: their files. - [`root`]: files at the top.
-//! - [`sysctl`]: `/proc/sys`. - [`net`]: `/proc/net`. - [`format`]: the texts as pure functions.
+//! - [`sysctl`]: `/proc/sys`. - [`net`]: `/proc/net`. - [`mod@format`]: the texts as pure functions.
 //!
 //! Lock order: generators run without locks of the pseudo tree; they take the process tree's lock for a moment and
 //! never hold it while they read a guest's memory.

@@ -191,7 +191,11 @@ mod tests {
     #[test]
     fn pouring_stops_when_the_sink_is_full() {
         let mut sink = VecSink::new(40_000);
-        assert_eq!(pour(&mut sink, |buffer| Ok(buffer.fill(7))), Ok(40_000));
+        let sevens = |buffer: &mut [u8]| {
+            buffer.fill(7);
+            Ok(())
+        };
+        assert_eq!(pour(&mut sink, sevens), Ok(40_000));
         assert!(sink.bytes.iter().all(|byte| *byte == 7));
         assert_eq!(pour(&mut VecSink::new(0), |_| Err(Errno::EIO)), Ok(0));
     }

@@ -339,7 +339,6 @@ pub async fn io_getevents(
 }
 
 /// `io_pgetevents(2)`.
-#[expect(clippy::too_many_arguments, reason = "the call has six")]
 pub async fn io_pgetevents(
     cx: &mut Ctx<'_>,
     id: u64,

@@ -8,8 +8,8 @@
 use core::future::ready;
 use core::task::{Context, Poll, Waker};
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use chitin_abi::{Errno, GuestAddr, Regs, Result, nr};
@@ -18,6 +18,7 @@ use chitin_mm::platform::{
     PlatformFuture, ThreadState,
 };
 use chitin_mm::{GuestMemory, HostOp};
+use parking_lot::{Condvar, Mutex};
 
 /// Where the guests' memory lies.
 pub const BASE: u64 = 0x10000;
@@ -38,12 +39,12 @@ impl Code {
     /// Gives a closure an address.
     pub fn add(&self, body: impl Fn(&mut Guest) + Send + Sync + 'static) -> u64 {
         let at = 0x4000_0000 + self.next.fetch_add(16, Ordering::Relaxed);
-        self.bodies.lock().unwrap().insert(at, Arc::new(body));
+        self.bodies.lock().insert(at, Arc::new(body));
         at
     }
 
     fn get(&self, at: u64) -> Option<Body> {
-        self.bodies.lock().unwrap().get(&at).cloned()
+        self.bodies.lock().get(&at).cloned()
     }
 }
 
@@ -75,7 +76,7 @@ impl Platform for Mock {
     }
 
     fn doorbell(&self, worker: usize) -> Arc<dyn Doorbell> {
-        Arc::clone(self.bells.lock().unwrap().entry(worker).or_default()) as Arc<dyn Doorbell>
+        Arc::clone(self.bells.lock().entry(worker).or_default()) as Arc<dyn Doorbell>
     }
 }
 
@@ -91,18 +92,18 @@ impl Doorbell for Bell {
     }
 
     fn wait(&self, deadline: Option<u64>) {
-        let mut rung = self.rung.lock().unwrap();
+        let mut rung = self.rung.lock();
         if !*rung {
             let clock = chitin_task::time::KernelClock::host();
             let left = deadline.map(|deadline| deadline.saturating_sub(clock.monotonic()));
             let left = left.map_or(Duration::from_secs(3600), Duration::from_nanos);
-            rung = self.changed.wait_timeout(rung, left).unwrap().0;
+            self.changed.wait_for(&mut rung, left);
         }
         *rung = false;
     }
 
     fn ring(&self) {
-        *self.rung.lock().unwrap() = true;
+        *self.rung.lock() = true;
         self.changed.notify_all();
     }
 }
@@ -113,7 +114,7 @@ struct Memory {
 
 impl GuestMemory for Memory {
     fn read_partial(&self, addr: GuestAddr, buffer: &mut [u8]) -> Result<usize> {
-        let bytes = self.bytes.lock().unwrap();
+        let bytes = self.bytes.lock();
         let start = addr.0.checked_sub(BASE).ok_or(Errno::EFAULT)? as usize;
         let from = bytes.get(start..).filter(|from| !from.is_empty()).ok_or(Errno::EFAULT)?;
         let count = buffer.len().min(from.len());
@@ -122,7 +123,7 @@ impl GuestMemory for Memory {
     }
 
     fn write_partial(&self, addr: GuestAddr, from: &[u8]) -> Result<usize> {
-        let mut bytes = self.bytes.lock().unwrap();
+        let mut bytes = self.bytes.lock();
         let start = addr.0.checked_sub(BASE).ok_or(Errno::EFAULT)? as usize;
         let to = bytes.get_mut(start..).filter(|to| !to.is_empty()).ok_or(Errno::EFAULT)?;
         let count = from.len().min(to.len());
@@ -150,7 +151,7 @@ impl AddressSpace for Space {
     }
 
     fn fork(&self) -> PlatformFuture<'_, Arc<dyn AddressSpace>> {
-        let bytes = self.memory.bytes.lock().unwrap().clone();
+        let bytes = self.memory.bytes.lock().clone();
         let copy: Arc<dyn AddressSpace> = Arc::new(Self::new(&self.code, bytes));
         Box::pin(ready(Ok(copy)))
     }
@@ -214,7 +215,7 @@ impl GuestThread for Thread {
         if self.dead.load(Ordering::SeqCst) {
             return Err(Errno::ESRCH);
         }
-        let mut state = self.shared.state.lock().unwrap();
+        let mut state = self.shared.state.lock();
         state.resumed = Some(*regs);
         state.running = true;
         self.shared.changed.notify_all();
@@ -222,7 +223,7 @@ impl GuestThread for Thread {
     }
 
     fn poll_event(&mut self, context: &mut Context<'_>, regs: &mut Regs) -> Poll<Event> {
-        let mut state = self.shared.state.lock().unwrap();
+        let mut state = self.shared.state.lock();
         if let Some((event, now)) = state.event.take() {
             *regs = now;
             return Poll::Ready(event);
@@ -253,14 +254,14 @@ impl GuestThread for Thread {
 
 impl Drop for Thread {
     fn drop(&mut self) {
-        self.shared.state.lock().unwrap().gone = true;
+        self.shared.state.lock().gone = true;
         self.shared.changed.notify_all();
     }
 }
 
 impl Interrupter for Shared {
     fn interrupt(&self) {
-        self.state.lock().unwrap().interrupted = true;
+        self.state.lock().interrupted = true;
         self.changed.notify_all();
     }
 }
@@ -294,7 +295,7 @@ impl Guest {
     }
 
     fn wait_resumed(&mut self) {
-        let mut state = self.shared.state.lock().unwrap();
+        let mut state = self.shared.state.lock();
         loop {
             if state.gone || self.dead.load(Ordering::SeqCst) {
                 drop(state);
@@ -304,13 +305,13 @@ impl Guest {
                 self.regs = regs;
                 return;
             }
-            state = self.shared.changed.wait_timeout(state, Duration::from_millis(20)).unwrap().0;
+            self.shared.changed.wait_for(&mut state, Duration::from_millis(20));
         }
     }
 
     fn stop(&self, event: Event) {
         let waker = {
-            let mut state = self.shared.state.lock().unwrap();
+            let mut state = self.shared.state.lock();
             state.running = false;
             state.interrupted = false;
             state.event = Some((event, self.regs));
@@ -364,7 +365,7 @@ impl Guest {
     pub fn compute(&mut self, at_most: Duration) {
         let until = std::time::Instant::now() + at_most;
         loop {
-            let state = self.shared.state.lock().unwrap();
+            let mut state = self.shared.state.lock();
             if state.interrupted || state.gone || self.dead.load(Ordering::SeqCst) {
                 break;
             }
@@ -372,7 +373,7 @@ impl Guest {
             if left.is_zero() {
                 return;
             }
-            drop(self.shared.changed.wait_timeout(state, left).unwrap());
+            self.shared.changed.wait_for(&mut state, left);
         }
         let here = self.regs.rip;
         self.regs.rip = here + 2;
@@ -398,7 +399,7 @@ impl Guest {
         });
         // The child begins behind the instruction.
         let entry = self.code.get(child).expect("just added");
-        self.code.bodies.lock().unwrap().insert(child + 2, entry);
+        self.code.bodies.lock().insert(child + 2, entry);
         let back = self.regs.rip;
         self.regs.rip = child;
         let result = self.syscall(nr::CLONE, &[flags, stack]);

@@ -87,7 +87,7 @@ fn links_in_a_host_tree_stay_inside_the_namespace() {
     std::fs::create_dir(dir.path().join("sub")).unwrap();
     std::fs::write(dir.path().join("sub/file"), "inside").unwrap();
     let link = |name: &str, target: &std::path::Path| {
-        std::os::unix::fs::symlink(target, dir.path().join(name)).unwrap()
+        std::os::unix::fs::symlink(target, dir.path().join(name)).unwrap();
     };
     link("absolute", &outside.path().join("secret"));
     link("dots", std::path::Path::new("../../../../../../../../etc/passwd"));

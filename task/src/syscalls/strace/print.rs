@@ -361,7 +361,7 @@ mod tests {
             ),
             "AT_FDCWD, \"/etc/passwd\", O_RDONLY|O_CLOEXEC"
         );
-        let flags = u64::from(fs::O_WRONLY | fs::O_CREAT | fs::O_TRUNC);
+        let flags = u64::from(fs::O_WRONLY | O_CREAT | fs::O_TRUNC);
         assert_eq!(
             print(&kinds, [at, 0x1000, flags, 0o644, 0, 0], b"x\0", Some(3)),
             "AT_FDCWD, \"x\", O_WRONLY|O_CREAT|O_TRUNC, 0644"
