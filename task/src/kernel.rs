@@ -64,6 +64,8 @@ pub struct Kernel {
     pub frozen: Freezer,
     /// Devices, file-system types, locks, clocks of files.
     pub vfs: Arc<VfsShared>,
+    /// Mounts whose container has not started.
+    pub unbound: crate::sys::unbound::Unbound,
     /// What was written below /proc/sys.
     pub sysctls: crate::proc::sysctl::Store,
     /// Numbers of shared anonymous memory.
@@ -208,6 +210,7 @@ impl Kernel {
             exits: Exits::default(),
             strace: parts.strace,
             frozen: Freezer::default(),
+            unbound: crate::sys::unbound::Unbound::default(),
             sysctls: crate::proc::sysctl::Store::default(),
             object_ids: Arc::new(AtomicU64::new(1)),
             machine: parts.machine,

@@ -82,6 +82,7 @@ impl Kernel {
             // Cut to what fits, so it is not refused.
             let _ = namespaces.uts.set_domainname(name);
         }
+        self.unbound.bind(&namespaces, &pid_ns);
         let place = Place { pid_ns, namespaces, root, container: 0 };
         self.launch_blocking(place, spec.process)
     }

@@ -19,7 +19,7 @@ pub mod process;
 pub mod root;
 pub mod sysctl;
 
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use chitin_abi::{Errno, Result};
 use chitin_vfs::env::VfsEnv;
@@ -36,7 +36,8 @@ use crate::task::Task;
 /// What a mount of `/proc` shows.
 pub struct View {
     kernel: Weak<Kernel>,
-    ns: Option<Arc<PidNamespace>>,
+    /// Set later for a mount that was made before there were processes.
+    ns: OnceLock<Arc<PidNamespace>>,
     /// `hidepid`: whether processes of other users are closed (1) or hidden (2).
     pub hide: u8,
 }
@@ -52,29 +53,17 @@ impl View {
 
     /// An identity's number in this mount's namespace; 0 where it cannot be seen.
     pub fn number(&self, pid: &Pid) -> u32 {
-        match &self.ns {
-            Some(ns) => pid.in_ns(ns),
-            // A mount made before there were processes shows a container's own, outermost namespace.
-            None => pid.levels().last().map_or(0, |(_, number)| *number),
-        }
+        self.ns.get().map_or(0, |ns| pid.in_ns(ns))
     }
 
     /// The kernel's number for one of this mount.
     fn global(&self, number: u32) -> Option<u32> {
-        match &self.ns {
-            Some(ns) => ns.global(number),
-            None => {
-                let kernel = self.kernel.upgrade()?;
-                let tree = kernel.tree.lock();
-                let found =
-                    tree.tasks().map(|task| task.pid()).find(|pid| self.number(pid) == number);
-                let zombie = || {
-                    let mut groups = tree.processes().map(|(_, entry)| &entry.group.pid);
-                    groups.find(|pid| self.number(pid) == number).map(|pid| pid.global())
-                };
-                found.map(|pid| pid.global()).or_else(zombie)
-            }
-        }
+        self.ns.get()?.global(number)
+    }
+
+    /// The number that was handed out last.
+    fn last(&self) -> u32 {
+        self.ns.get().map_or(0, |ns| ns.last())
     }
 }
 
@@ -151,11 +140,21 @@ impl FsType for ProcType {
         walk: &Walk<'_>,
     ) -> Result<(Arc<SuperBlock>, Arc<dyn Inode>)> {
         let options = parse(options)?;
-        let ns = reader(walk.env).map(Task::pid_ns);
+        let ns = reader(walk.env).map_or_else(OnceLock::new, |task| OnceLock::from(task.pid_ns()));
         let view = Arc::new(View { kernel: Weak::clone(&self.kernel), ns, hide: options.hide });
         let mut style = Style::proc();
         style.options = options.shown;
-        Ok(PseudoFs::mount(style, Node::dir(0o555, root::directory(&view)).numbered(1)))
+        let mounted =
+            PseudoFs::mount(style, Node::dir(0o555, root::directory(&view)).numbered(1));
+        if view.ns.get().is_none() {
+            let late = Arc::downgrade(&view);
+            view.kernel()?.unbound.add(mounted.0.dev, move |_, pid_ns| {
+                if let Some(view) = late.upgrade() {
+                    let _ = view.ns.set(Arc::clone(pid_ns));
+                }
+            });
+        }
+        Ok(mounted)
     }
 }
 

@@ -130,12 +130,7 @@ fn uptime(view: &View, _env: &VfsEnv, out: &mut Vec<u8>) -> Result<()> {
 fn loadavg(view: &View, _env: &VfsEnv, out: &mut Vec<u8>) -> Result<()> {
     let kernel = view.kernel()?;
     let running = running_tasks(&kernel);
-    let (tasks, last) = {
-        let tree = kernel.tree.lock();
-        let last = tree.tasks().map(|task| view.number(&task.pid())).max();
-        (tree.task_count(), last.unwrap_or_default())
-    };
-    let last = view.ns.as_ref().map_or(last, |ns| ns.last());
+    let (tasks, last) = (kernel.tree.lock().task_count(), view.last());
     put(out, &format!("0.00 0.00 0.00 {}/{tasks} {last}\n", running.max(1)))
 }
 

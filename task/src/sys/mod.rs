@@ -9,6 +9,7 @@ pub mod mqueue;
 pub mod sysfs;
 pub mod terminals;
 pub mod tmpfs_like;
+pub mod unbound;
 
 use core::sync::atomic::Ordering;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! `mqueue`: POSIX message queues as files (`mq_overview(7)`). Queues are listed, read (their state), changed and
 //! removed here; they are made by `mq_open(2)` only.
 
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use chitin_abi::fs::DT_REG;
 use chitin_abi::{Errno, Result};
@@ -48,31 +48,34 @@ impl FsType for MqueueType {
         _options: &[u8],
         walk: &Walk<'_>,
     ) -> Result<(Arc<SuperBlock>, Arc<dyn Inode>)> {
-        let names = reader(walk.env).map(|task| Arc::clone(&task.namespaces().ipc.mqueues));
-        let queues = Queues { kernel: Weak::clone(&self.kernel), names };
+        let names = match reader(walk.env) {
+            Some(task) => OnceLock::from(Arc::clone(&task.namespaces().ipc.mqueues)),
+            None => OnceLock::new(),
+        };
+        let names = Arc::new(names);
+        let queues = Queues { names: Arc::clone(&names) };
         let mut style = Style::other("mqueue", MAGIC);
         style.changeable = true;
-        Ok(PseudoFs::mount(style, Node::dir(0o1777, queues).numbered(1)))
+        let mounted = PseudoFs::mount(style, Node::dir(0o1777, queues).numbered(1));
+        if names.get().is_none() {
+            let kernel = self.kernel.upgrade().ok_or(Errno::ENODEV)?;
+            kernel.unbound.add(mounted.0.dev, move |namespaces, _| {
+                let _ = names.set(Arc::clone(&namespaces.ipc.mqueues));
+            });
+        }
+        Ok(mounted)
     }
 }
 
 /// The queues of a namespace.
 struct Queues {
-    kernel: Weak<Kernel>,
-    /// `None` for a mount that was made before there were processes: those of the first one.
-    names: Option<Arc<Names>>,
+    /// Set later for a mount that was made before there were processes.
+    names: Arc<OnceLock<Arc<Names>>>,
 }
 
 impl Queues {
-    fn names(&self) -> Result<Arc<Names>> {
-        if let Some(names) = &self.names {
-            return Ok(Arc::clone(names));
-        }
-        let kernel = self.kernel.upgrade().ok_or(Errno::ENOENT)?;
-        let tree = kernel.tree.lock();
-        let first = tree.processes().find_map(|(_, entry)| entry.member().cloned());
-        drop(tree);
-        Ok(Arc::clone(&first.ok_or(Errno::ENOENT)?.namespaces().ipc.mqueues))
+    fn names(&self) -> Result<&Arc<Names>> {
+        self.names.get().ok_or(Errno::ENOENT)
     }
 }
 
