@@ -347,6 +347,9 @@ impl Thread {
         if self.slot.channel.word(&shared.channels) == channel::GO {
             let listener = Listener::Task(context.waker().clone());
             *shared.running.cell(self.slot.place).lock() = Some(listener);
+            // Who looked before the guest ran may have taken this run's mark for that of the one before; they tell
+            // the listener afterwards, so that this is done again.
+            shared.running.mark(self.slot.place);
             let is_still = self.slot.channel.word(&shared.channels) == channel::GO;
             if is_still && !self.process.is_dead() {
                 return Poll::Pending;
@@ -484,6 +487,7 @@ impl Drop for Thread {
         }
         if self.is_running {
             *shared.running.cell(slot.place).lock() = Some(Listener::Ending);
+            shared.running.mark(slot.place); // as in `poll_stop`
             kick(&self.process, slot);
             // Stopped before the listener was there? Then nobody else has told it to end.
             let has_stopped = slot.channel.word(&shared.channels) != channel::GO;
