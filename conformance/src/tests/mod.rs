@@ -15,6 +15,7 @@ mod mmap;
 mod mqueue;
 mod open;
 mod pipe;
+mod ptrace;
 mod select;
 mod signal;
 mod sysvipc;
@@ -38,6 +39,7 @@ pub const FAMILIES: &[Family] = &[
     mqueue::FAMILY,
     open::FAMILY,
     pipe::FAMILY,
+    ptrace::FAMILY,
     select::FAMILY,
     signal::FAMILY,
     sysvipc::FAMILY,

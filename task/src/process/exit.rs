@@ -140,12 +140,15 @@ fn remove_from_tree(tree: &mut Tree, task: &Arc<Task>, status: i32) -> After {
     entry.name.clone_from(&task.name.lock());
     entry.stop_report = None;
     entry.continue_report = false;
-    after.groups.push(entry.pgrp.global());
+    let pgrp = entry.pgrp.global();
     after.process_ended = true;
     after.status = status;
     let (parent, exit_signal, leader) =
         (entry.parent, entry.exit_signal, entry.session.global() == tgid);
     tree.set_stopped(tgid, false);
+    if holds_group(tree, parent, tgid) {
+        after.groups.push(pgrp);
+    }
     after.hang_up = leader.then_some(tgid);
     if !task.is_leader() {
         after.tracers.extend(tracer.map(|tracer| (tracer, task.pid(), status)));
@@ -264,10 +267,22 @@ fn orphan_children_of_task(tree: &mut Tree, task: &Arc<Task>, left: usize, after
             }
         }
         if left == 0 {
-            after.groups.push(entry.pgrp.global());
+            let pgrp = entry.pgrp.global();
+            if holds_group(tree, tgid, child) {
+                after.groups.push(pgrp);
+            }
             give_child(tree, child, heir, after);
         }
     }
+}
+
+/// Whether this parent keeps its child's process group from being orphaned: it is of another group of the session.
+fn holds_group(tree: &Tree, parent: u32, child: u32) -> bool {
+    let (Some(parent), Some(child)) = (tree.process(parent), tree.process(child)) else {
+        return false;
+    };
+    let differs = |of: fn(&super::ProcessEntry) -> u32| of(parent) != of(child);
+    differs(|entry| entry.pgrp.global()) && !differs(|entry| entry.session.global())
 }
 
 fn give_child(tree: &mut Tree, child: u32, heir: (u32, u32), after: &mut After) {

@@ -27,6 +27,7 @@ use super::ioctl::IoctlCaller;
 use super::scatter::Scatter;
 use crate::context::Ctx;
 use crate::error::{SysError, SysResult};
+use crate::proc::process::mem::{self, MemFile};
 use crate::signal::signalfd::SignalFd;
 
 const READABLE: PollEvents =
@@ -121,6 +122,9 @@ async fn write_from(
     let env = cx.rw_env();
     if file.file().is_job_controlled() {
         crate::terminal::check(file, TerminalAccess::Write, &IoctlCaller::new(cx))?;
+    }
+    if file.file().as_any().is::<MemFile>() {
+        return Ok(Box::pin(mem::write(file, &mut from, mode.at)).await?);
     }
     if let (Ok(socket), None) = (crate::socket::of(file), mode.at) {
         let wait = if mode.nowait { MSG_DONTWAIT } else { 0 };

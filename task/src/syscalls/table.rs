@@ -13,11 +13,11 @@
 
 use chitin_abi::{Errno, GuestAddr};
 
+use super::aio;
 use super::args::{
     AtFlags, BytesIn, BytesOut, Clock, Fd, FdPair, Flags, FromReg, LongFlags, MapFlags, Mode,
     OpenMode, PathPtr, Print, Protection, Resource, Signal, SignalSet, Strings, Time, Whence,
 };
-use super::aio;
 use super::attr;
 use super::cred;
 use super::dirs;

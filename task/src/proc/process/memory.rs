@@ -1,4 +1,4 @@
-//! Memory of a process: `maps`, `smaps`, `statm`, `mem`, `cmdline`, `environ`, `auxv`, `pagemap`.
+//! Memory of a process: `maps`, `smaps`, `statm`, `cmdline`, `environ`, `auxv`, `pagemap`.
 //!
 //! The host counts resident pages per address space, not per mapping: `smaps` shares them out by size. Nothing here
 //! holds a lock while it reads the guest.
@@ -11,7 +11,7 @@ use chitin_abi::mm::ProtFlags;
 use chitin_abi::{Errno, GuestAddr, Result};
 use chitin_mm::space::{VmaFlags, VmaInfo};
 use chitin_vfs::env::VfsEnv;
-use chitin_vfs::fs::pseudo::{DirSink, DynamicDir, Listed, Node, Seeking};
+use chitin_vfs::fs::pseudo::{DirSink, DynamicDir, Listed, Node};
 use chitin_vfs::io::Sink;
 
 use super::Object;
@@ -239,7 +239,10 @@ pub fn clear_refs(object: &Object) -> Node {
 }
 
 /// Copies guest memory from an address on into a sink.
-fn copy_out(mm: &Mm, mut addr: u64, to: &mut dyn Sink) -> Result<usize> {
+///
+/// # Errors
+/// EIO where nothing can be read.
+pub fn copy_out(mm: &Mm, mut addr: u64, to: &mut dyn Sink) -> Result<usize> {
     let mut buffer = vec![0; to.remaining().min(64 << 10)];
     let mut done = 0_usize;
     while to.remaining() > 0 {
@@ -258,23 +261,6 @@ fn copy_out(mm: &Mm, mut addr: u64, to: &mut dyn Sink) -> Result<usize> {
         }
     }
     Ok(done)
-}
-
-/// `mem`: reads and writes at addresses.
-pub fn mem(object: &Object) -> Node {
-    let (reading, writing, opening, owner) =
-        (object.clone(), object.clone(), object.clone(), object.clone());
-    Node::reader(0o600, move |addr, to| match mm(&reading)? {
-        Some(mm) => copy_out(&mm, addr, to),
-        None => Ok(0),
-    })
-    .on_write(move |write| {
-        let Some(mm) = mm(&writing)? else { return Ok(0) };
-        mm.memory().write_partial(GuestAddr(write.offset), write.bytes).map_err(|_| Errno::EIO)
-    })
-    .on_open(move |_, env| access::check(env, &*opening.task()?))
-    .seeking(Seeking::Seq)
-    .owned_by_now(move || owner.file_owner())
 }
 
 /// Bit 63 of an entry of `pagemap`: the page is present.

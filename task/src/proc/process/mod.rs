@@ -6,6 +6,7 @@
 pub mod fd;
 pub mod identity;
 pub mod links;
+pub mod mem;
 pub mod memory;
 pub mod mounts;
 pub mod ns;
@@ -228,7 +229,7 @@ const PROCESS: &[TableEntry<Object>] = entries! {
     DT_REG "loginuid" settings::loginuid;
     DT_DIR "map_files" memory::map_files;
     DT_REG "maps" |object| private(object, 0o444, memory::maps);
-    DT_REG "mem" memory::mem;
+    DT_REG "mem" mem::node;
     DT_REG "mountinfo" |object| mounts::node(object, 0o444, mounts::mountinfo);
     DT_REG "mounts" |object| mounts::node(object, 0o444, mounts::mounts);
     DT_REG "mountstats" |object| mounts::node(object, 0o400, mounts::mountstats);
@@ -280,7 +281,7 @@ const THREAD: &[TableEntry<Object>] = entries! {
     DT_REG "limits" |object| text(object, 0o444, identity::limits);
     DT_REG "loginuid" settings::loginuid;
     DT_REG "maps" |object| private(object, 0o444, memory::maps);
-    DT_REG "mem" memory::mem;
+    DT_REG "mem" mem::node;
     DT_REG "mountinfo" |object| mounts::node(object, 0o444, mounts::mountinfo);
     DT_REG "mounts" |object| mounts::node(object, 0o444, mounts::mounts);
     DT_DIR "net" super::net::of_process;
