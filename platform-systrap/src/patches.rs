@@ -172,6 +172,13 @@ impl Patches {
         event
     }
 
+    /// Whether this is the way from a site to the stub: a guest that single-steps is not to see it.
+    pub fn is_way_in(&self, rip: u64) -> bool {
+        let is_there = self.exist.load(Ordering::SeqCst);
+        let start = rip & !(trampoline::LEN - 1);
+        is_there && rip - start < trampoline::RIP && self.table.read().sites.contains_key(&start)
+    }
+
     /// The address behind the call whose trampoline goes on at `cont`.
     pub fn rip_of(&self, cont: u64) -> Option<u64> {
         let table = self.table.read();

@@ -25,6 +25,8 @@ use crate::usage;
 pub const RUNNING: u32 = 1;
 /// Somebody wants the guest to stop.
 const INTERRUPT: u32 = 2;
+/// `si_code` of a single step.
+const TRAP_TRACE: i32 = 2;
 /// The trap flag: a guest that has set it goes on by `rt_sigreturn` only.
 const TRAP_FLAG: u64 = 0x100;
 
@@ -281,6 +283,14 @@ impl Thread {
             return Some(Event::Syscall);
         }
         self.load(stopped.frame, stopped.event, regs);
+        if let Event::Fault(fault) = stopped.event
+            && (fault.signal, fault.code) == (libc::SIGTRAP as u32, TRAP_TRACE)
+            && !was_interrupted
+            && self.process.patches.is_way_in(regs.rip)
+            && self.resume_frame(stopped.frame, regs)
+        {
+            return None;
+        }
         let event = self.translate(stopped.event, regs);
         if event == Event::Interrupted {
             let is_stray = core::mem::take(&mut self.has_stray) && !was_interrupted;

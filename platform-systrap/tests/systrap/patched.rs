@@ -169,6 +169,24 @@ fn the_middle_of_a_site_is_what_it_was() {
 }
 
 #[test]
+fn single_steps_go_over_a_site() {
+    for (code, (site, behind)) in guests().into_iter().zip(SITES) {
+        let host = Host::new();
+        let (_space, mut thread, mut regs) = prepare(&host, code, CODE + site);
+        (regs.rip, regs.rax) = (CODE + site, 39);
+        regs.eflags |= 0x100;
+        assert_eq!(host.run(&mut *thread, &mut regs), Event::Syscall);
+        assert_eq!((regs.rip, regs.rax), (CODE + behind, 39));
+        answer(&mut regs, 1);
+        // The step over what stands behind the call.
+        let Event::Fault(fault) = host.run(&mut *thread, &mut regs) else { panic!("no step") };
+        assert_eq!((fault.signal, fault.code), (5, 2));
+        let wanted = if site == 8 { CODE + 16 } else { CODE };
+        assert_eq!(regs.rip, wanted);
+    }
+}
+
+#[test]
 fn copies_have_rewritten_sites_too() {
     let host = Host::new();
     let (space, _thread, regs) = prepare(&host, raw::comparer(), CODE + 8);
