@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use chitin_abi::mm::ProtFlags;
 use chitin_abi::process::PTRACE_EVENT_EXIT;
-use chitin_abi::signal::{SEGV_MAPERR, SIGSEGV, SIGSYS, SigInfo};
+use chitin_abi::signal::{SEGV_MAPERR, SIGSEGV, SIGSYS, SIGTRAP, SigInfo, TRAP_TRACE};
 use chitin_abi::{Errno, Regs};
 use chitin_mm::platform::{Event, Fault, GuestThread, HotSite};
 use chitin_mm::space::{Space, VmaFlags};
@@ -81,7 +81,7 @@ async fn serve(cx: &mut Ctx<'_>) -> i32 {
             }
         }
         let own_flags = cx.regs.eflags;
-        let steps = ptrace::stop::steps(task);
+        let steps = ptrace::stop::traps(task);
         let (thread, regs) = (&mut *cx.thread, &mut *cx.regs);
         if steps {
             regs.eflags |= TRAP_FLAG;
@@ -277,7 +277,14 @@ async fn fault_signal(cx: &mut Ctx<'_>, fault: &Fault) {
             return;
         }
     }
-    let info = SigInfo::fault(fault.signal, fault.code, fault.address.0);
+    let mut code = fault.code;
+    if fault.signal == SIGTRAP && code == TRAP_TRACE && cx.task.trace.is_traced() {
+        match ptrace::stepped(cx.task, cx.regs.rip, cx.mm.memory()) {
+            Some(found) => code = found,
+            None => return,
+        }
+    }
+    let info = SigInfo::fault(fault.signal, code, fault.address.0);
     cx.task.signals.lock().last_fault = Some(*fault);
     signal::force(cx.task, info);
 }

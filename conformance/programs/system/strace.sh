@@ -34,5 +34,17 @@ continue
 continue
 END
 gdb -q -batch -x commands ./t 2>&1 | grep -v libthread_db | sed 's/process [0-9]*/process N/'
+cat >w.c <<'END'
+#include <stdio.h>
+int total;
+static void bump(int by) { total += by; }
+int main(void) {
+    for (int i = 0; i < 3; i++) bump(i * i);
+    printf("%d\n", total);
+    return 0;
+}
+END
+gcc -g -O0 -no-pie w.c -o w
+gdb -q -batch -ex 'break main' -ex run -ex 'watch total' -ex 'hbreak bump' -ex continue -ex continue -ex continue -ex 'bt 1' -ex delete -ex continue ./w 2>&1 | grep -v libthread_db | sed 's/process [0-9]*/process N/'
 gdb -q -batch -ex run -ex bt --args sh -c 'kill -SEGV $$' 2>&1 | grep -c 'SIGSEGV'
 sleep 5 & gdb -q -batch -p $! -ex 'print $_siginfo.si_signo' -ex detach 2>&1 | sed -n 's/ (process.*//; /^\$1/p'; kill $!; wait $! 2>/dev/null; echo "detached $?"

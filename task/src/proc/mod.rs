@@ -144,8 +144,7 @@ impl FsType for ProcType {
         let view = Arc::new(View { kernel: Weak::clone(&self.kernel), ns, hide: options.hide });
         let mut style = Style::proc();
         style.options = options.shown;
-        let mounted =
-            PseudoFs::mount(style, Node::dir(0o555, root::directory(&view)).numbered(1));
+        let mounted = PseudoFs::mount(style, Node::dir(0o555, root::directory(&view)).numbered(1));
         if view.ns.get().is_none() {
             let late = Arc::downgrade(&view);
             view.kernel()?.unbound.add(mounted.0.dev, move |_, pid_ns| {

@@ -50,6 +50,23 @@ pub fn with_regs<T>(tracee: &Task, work: impl FnOnce(&mut Regs) -> Result<T>) ->
     with_stop(tracee, |stop| work(&mut stop.regs))
 }
 
+/// A debug register of a stopped tracee.
+///
+/// # Errors
+/// ESRCH.
+pub fn debug_register(tracee: &Task, index: usize) -> Result<u64> {
+    with_inner(tracee, |inner| Ok(inner.debug.peek(index)))
+}
+
+/// Sets a debug register of a stopped tracee.
+///
+/// # Errors
+/// ESRCH, EIO, EINVAL.
+pub fn set_debug_register(tracee: &Task, index: usize, value: u64) -> Result<()> {
+    let mm = tracee.mm().ok_or(Errno::EIO)?;
+    with_inner(tracee, |inner| inner.debug.poke(index, value, mm.memory()))
+}
+
 /// The extended state of a stopped tracee.
 ///
 /// # Errors

@@ -56,6 +56,7 @@ fn unlink(tree: &Tree, task: &Arc<Task>, signal: u32, sender: (u32, u32)) -> Fre
     let options = inner.link.take().map_or(0, |link| link.options);
     inner.mode = Mode::Run;
     inner.trap = false;
+    inner.debug = Default::default();
     if let Some(stop) = inner.stop.take() {
         inner.resumed = Some(Resumed {
             regs: stop.regs,

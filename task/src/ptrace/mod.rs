@@ -7,6 +7,7 @@
 //! - [`stop`] is the tracee's side: stops at signals, system calls and events.
 //! - [`link`] makes and ends the relation: attach, detach, inheritance, the end of either side.
 //! - [`control`] is what a tracer does to a stopped tracee.
+//! - `debug` has the debug registers.
 //! - [`user`] reads and writes registers as `struct user` and as register sets, [`memory`] the tracee's memory.
 //!
 //! Costs: one load of a flag per system call and per delivered signal while nobody traces; per stop a copy of the
@@ -16,6 +17,7 @@
 //! `ThreadGroup::signals`. Nothing is told to anybody under these.
 
 pub mod control;
+mod debug;
 pub mod link;
 pub mod memory;
 pub mod stop;
@@ -24,6 +26,7 @@ pub mod user;
 use core::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
+pub use self::debug::stepped;
 use chitin_abi::Regs;
 use chitin_abi::signal::SigInfo;
 use parking_lot::Mutex;
@@ -123,6 +126,7 @@ struct Inner {
     killed: bool,
     /// It has exited with this status, and its tracer has not learnt that yet.
     dead: Option<i32>,
+    debug: debug::Debug,
 }
 
 /// Why a tracee stands still.

@@ -66,6 +66,15 @@ pub fn steps(task: &Task) -> bool {
     task.trace.is_traced() && task.trace.inner.lock().mode.steps()
 }
 
+/// Whether a task is to come back after each instruction: because it is to run one only, or for its debug registers.
+pub fn traps(task: &Task) -> bool {
+    if !task.trace.is_traced() {
+        return false;
+    }
+    let inner = task.trace.inner.lock();
+    inner.mode.steps() || inner.debug.is_active()
+}
+
 const fn restart_code(restart: Restart) -> u64 {
     let errno: i64 = match restart {
         Restart::Sys => 512,
@@ -220,6 +229,7 @@ pub async fn program_began(cx: &mut Ctx<'_>, old_tid: u64) {
     if !cx.task.trace.is_traced() {
         return;
     }
+    cx.task.trace.inner.lock().debug = Default::default();
     if wants(cx.task, PTRACE_EVENT_EXEC) {
         event(cx, PTRACE_EVENT_EXEC, old_tid).await;
         return;

@@ -36,7 +36,7 @@ pub fn peek(regs: &Regs, offset: u64) -> Result<u64> {
         return Err(Errno::EIO);
     }
     let bytes = usize::try_from(offset).ok().and_then(|at| regs.as_bytes().get(at..at + 8));
-    // What is not a general register is zero: there are no hardware breakpoints.
+    // What is not a general register is zero.
     Ok(bytes.and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_ne_bytes))
 }
 
@@ -51,8 +51,13 @@ pub fn poke(regs: &mut Regs, offset: u64, value: u64) -> Result<()> {
     if offset < REGS_SIZE {
         return put(regs, offset / 8, value);
     }
-    let debug = (DEBUG_START..DEBUG_END).contains(&offset);
-    if debug && value == 0 { Ok(()) } else { Err(Errno::EIO) }
+    Err(Errno::EIO)
+}
+
+/// The debug register that lies at an offset of the structure.
+pub fn debug_index(offset: u64) -> Option<usize> {
+    let inside = (DEBUG_START..DEBUG_END).contains(&offset) && offset.is_multiple_of(8);
+    if inside { usize::try_from((offset - DEBUG_START) / 8).ok() } else { None }
 }
 
 fn put(regs: &mut Regs, index: u64, value: u64) -> Result<()> {

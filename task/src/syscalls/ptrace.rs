@@ -145,8 +145,15 @@ async fn request(
 fn registers(cx: &Ctx<'_>, tracee: &Task, op: u32, addr: GuestAddr, data: GuestAddr) -> Result<()> {
     match op {
         PTRACE_PEEKUSR => {
-            let word = control::with_regs(tracee, |regs| user::peek(regs, addr.0))?;
+            let word = match user::debug_index(addr.0) {
+                Some(index) => control::debug_register(tracee, index)?,
+                None => control::with_regs(tracee, |regs| user::peek(regs, addr.0))?,
+            };
             cx.write(data, &word)
+        }
+        PTRACE_POKEUSR if user::debug_index(addr.0).is_some() => {
+            let index = user::debug_index(addr.0).ok_or(Errno::EIO)?;
+            control::set_debug_register(tracee, index, data.0)
         }
         PTRACE_POKEUSR => control::with_regs(tracee, |regs| user::poke(regs, addr.0, data.0)),
         PTRACE_GETREGS => cx.write(data, &control::with_regs(tracee, |regs| Ok(*regs))?),

@@ -260,7 +260,7 @@ syscalls! {
     98 getrusage(who: i32, usage: GuestAddr) => sync limits::getrusage, Partial("faults and context switches are not counted");
     99 sysinfo(info: GuestAddr) => sync misc::sysinfo, Partial("loads are zero");
     100 times(buf: GuestAddr) => sync time::times, Full;
-    101 ptrace(op: u64, pid: i32, addr: GuestAddr, data: GuestAddr) => boxed ptrace::ptrace, Partial("no hardware breakpoints, no PTRACE_SECCOMP_GET_FILTER and the like");
+    101 ptrace(op: u64, pid: i32, addr: GuestAddr, data: GuestAddr) => boxed ptrace::ptrace, Partial("watchpoints see changes only, no PTRACE_SECCOMP_GET_FILTER and the like");
     102 getuid() => sync cred::getuid, Full;
     103 syslog(kind: i32, bufp: GuestAddr, len: i32) => sync misc::syslog, Full;
     104 getgid() => sync cred::getgid, Full;
