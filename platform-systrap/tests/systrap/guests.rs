@@ -114,7 +114,12 @@ fn a_running_guest_can_be_interrupted() {
     let (_space, mut thread, mut regs) = host.start(raw::spinner());
     let interrupter = thread.interrupter();
     let mut last = 0;
-    for _ in 0..20 {
+    // On a busy machine the guest may not come to run in each round; it does at last.
+    for round in 0.. {
+        if round >= 20 && last > 0 {
+            break;
+        }
+        assert!(round < 2000, "it never counts");
         thread.resume(&regs).expect("it runs");
         let other = interrupter.clone();
         let kicker = std::thread::spawn(move || {
@@ -122,13 +127,11 @@ fn a_running_guest_can_be_interrupted() {
             other.interrupt();
         });
         assert_eq!(host.event(&mut *thread, &mut regs), Event::Interrupted);
-        // On a busy machine it may not have come to run.
         assert!(regs.rax >= last, "it counts upwards");
         assert!((CODE..CODE + 5).contains(&regs.rip));
         last = regs.rax;
         kicker.join().expect("it does not panic");
     }
-    assert!(last > 0, "it has counted");
     // While it stands still: the next run ends at once.
     interrupter.interrupt();
     assert_eq!(host.run(&mut *thread, &mut regs), Event::Interrupted);

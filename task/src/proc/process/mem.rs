@@ -2,7 +2,7 @@
 //!
 //! It stays with the program that ran when it was opened, and reads as empty once that is gone. Like a tracer's words
 //! ([`crate::ptrace::memory`]), what is written goes into private mappings that the process itself may not write:
-//! that needs the platform, so the system call writes through [`write`] instead of [`File::write_at`].
+//! that needs the platform, so the system call writes through [`fn@write`] instead of [`File::write_at`].
 
 use core::any::Any;
 use std::sync::{Arc, Weak};

@@ -18,7 +18,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, OnceLock};
 
 use chitin_abi::fs::{
-    FIONREAD, OpenFlags, S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFMT, S_IFREG, S_IFSOCK, makedev,
+    FIONREAD, O_ACCMODE, O_RDWR, OpenFlags, S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFMT, S_IFREG,
+    S_IFSOCK, makedev,
 };
 use chitin_abi::poll::PollEvents;
 use chitin_abi::{Errno, GuestAddr, Result};
@@ -195,6 +196,17 @@ impl HostFile {
 impl File for HostFile {
     fn as_any(&self) -> &dyn Any {
         self
+    }
+
+    /// `/dev/stdout` and the like: the same open file, if it allows what is asked. The host's object is never
+    /// opened anew, which could give more rights than were handed in.
+    fn reopen(self: Arc<Self>, flags: OpenFlags) -> Result<Arc<dyn File>> {
+        if self.kind == Kind::Socket {
+            return Err(Errno::ENXIO);
+        }
+        let has = rustix::fs::fcntl_getfl(&*self.fd).map_err(from_host)?.bits() & O_ACCMODE;
+        let wants = flags.bits() & O_ACCMODE;
+        if has == O_RDWR || has == wants { Ok(self) } else { Err(Errno::EACCES) }
     }
 
     fn read_at(&self, to: &mut dyn Sink, offset: u64) -> Result<usize> {
