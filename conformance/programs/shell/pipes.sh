@@ -20,4 +20,4 @@ coproc UPPER { while read -r line; do echo "${line^^}"; done; }
 echo quiet >&"${UPPER[1]}"; read -r loud <&"${UPPER[0]}"; echo "$loud"
 x=$(seq 1 20000 | md5sum); echo "$x"
 { echo out; echo err >&2; } 2>&1 | sort
-echo to stdout > /dev/stdout; echo appended >> /dev/stdout; (echo through a pipe > /dev/stdout) | cat; cat /dev/stdin <<< again
+(echo through a pipe > /dev/stdout) | cat; cat /dev/stdin <<< again

@@ -33,11 +33,21 @@ fn call_sites(text: &[u8], base: u64) -> Vec<u64> {
 
 /// What a guest comes to that jumps somewhere: an event, or nothing within a moment.
 fn jump(host: &Host, template: &dyn AddressSpace, regs: &Regs) -> Option<Event> {
+    jump_within(host, template, regs, Duration::from_millis(200))
+}
+
+/// The same with a longer moment, for a busy machine.
+fn jump_within(
+    host: &Host,
+    template: &dyn AddressSpace,
+    regs: &Regs,
+    limit: Duration,
+) -> Option<Event> {
     let space = host.wait(template.fork()).expect("a copy");
     let mut thread = host.spawn(&*space, regs);
     let mut regs = *regs;
     thread.resume(&regs).expect("it runs");
-    host.event_within(&mut *thread, &mut regs, Duration::from_millis(200))
+    host.event_within(&mut *thread, &mut regs, limit)
 }
 
 #[test]
@@ -63,7 +73,10 @@ fn the_stubs_own_calls_are_of_no_use() {
             (regs.rbx, regs.rax) = (*site, number);
             (regs.rdi, regs.rsi, regs.rdx) = (base + TEXT, 0x1000, 7);
             (regs.r10, regs.r8, regs.r9) = (0x32, u64::MAX, 0);
-            match jump(&host, &*template, &regs) {
+            // Only the end of its own thread may pass in silence, so anything else is given time.
+            let ends_itself = *site < warden && number == 60;
+            let limit = if ends_itself { 200 } else { 10_000 };
+            match jump_within(&host, &*template, &regs, Duration::from_millis(limit)) {
                 Some(Event::Dead) => {}
                 // A signal frame that the guest has not made; calls that no filter sees, because they only
                 // work from the kernel's own trampolines.
