@@ -30,7 +30,7 @@ use rustix::net::{RecvFlags, SendFlags};
 
 use super::attr;
 use super::tty_ioctl;
-use crate::attr::Attr;
+use crate::attr::{Attr, SetAttr};
 use crate::cred::Cred;
 use crate::file::{File, IoctlContext, OpenFile, WriteAt};
 use crate::host_errno::from_host;
@@ -196,6 +196,17 @@ impl HostFile {
 impl File for HostFile {
     fn as_any(&self) -> &dyn Any {
         self
+    }
+
+    /// Only the length may change (`ftruncate`, `O_TRUNC` by `/dev/stdout`): the rest belongs to the host.
+    fn set_attr(&self, change: &SetAttr) -> Result<()> {
+        let SetAttr { mode, uid, gid, size, atime, mtime } = *change;
+        let others = mode.is_some() || uid.is_some() || gid.is_some();
+        if others || atime.is_some() || mtime.is_some() {
+            return Err(Errno::EPERM);
+        }
+        let Some(size) = size else { return Ok(()) };
+        rustix::fs::ftruncate(&*self.fd, size).map_err(from_host)
     }
 
     /// `/dev/stdout` and the like: the same open file, if it allows what is asked. The host's object is never
