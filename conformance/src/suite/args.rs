@@ -18,8 +18,12 @@ pub enum Arg<'a> {
     Bad,
     /// An address in the kernel's half.
     Kernel,
-    /// The last `n` mapped bytes before an unmapped page: half-mapped buffers.
+    /// The last `n` mapped bytes before an unmapped page: half-mapped buffers. What they hold is not said.
     Edge(usize),
+    /// These bytes, right before an unmapped page: a structure or string that is cut off. At most a page.
+    EdgeIn(&'a [u8]),
+    /// The same for memory that the kernel writes; what stands there after the call is copied back.
+    EdgeOut(&'a mut [u8]),
 }
 
 impl From<i32> for Arg<'_> {
@@ -90,6 +94,18 @@ pub trait Mapping {
     fn get(&self, offset: usize) -> u8;
     /// Writes the byte at an offset.
     fn set(&self, offset: usize, value: u8);
+
+    /// The bytes from an offset on.
+    fn read(&self, offset: usize, length: usize) -> Vec<u8> {
+        (offset..offset + length).map(|at| self.get(at)).collect()
+    }
+
+    /// Writes bytes from an offset on.
+    fn write(&self, offset: usize, bytes: &[u8]) {
+        for (at, byte) in (offset..).zip(bytes) {
+            self.set(at, *byte);
+        }
+    }
 }
 
 /// A kernel that answers system calls.
@@ -127,6 +143,13 @@ pub trait Kernel: Sync {
     /// # Errors
     /// What the kernel answers.
     fn fork(&self, body: &mut dyn FnMut() -> i32) -> Result<i32>;
+
+    /// Runs `other` on a new thread of this process while `own` runs on this one; returns when both have ended
+    /// ([`Threads::beside`](super::Threads::beside) is the comfortable form).
+    ///
+    /// # Panics
+    /// When one of them does, or no thread can be made.
+    fn run_beside(&self, other: &mut (dyn FnMut() + Send), own: &mut dyn FnMut());
 }
 
 /// Makes a call: `call!(k, NUMBER, arg, …)`, each argument being anything that converts to an [`Arg`].

@@ -9,28 +9,27 @@
 
 mod args;
 mod calls;
+mod fault;
 mod files;
+mod outcome;
 mod processes;
 mod registry;
 mod runner;
+mod threads;
 
 pub use args::{Arg, Kernel, Mapping};
 pub use calls::{Calls, Fd};
+pub use fault::{Badness, Slot, assert_faults, out};
 pub use files::Files;
+pub use outcome::{Skip, fails, fails_with_one_of, skip};
 pub use processes::{Child, Processes};
 pub use registry::{Family, Need, Test, all, find};
 pub use runner::{Outcome, Plan, Record, run_here, run_plan, run_plan_with};
+pub use threads::Threads;
+
+pub use crate::{call, errors, faults, half_faults};
 
 pub(crate) use registry::tests;
 
-/// Asserts that a call failed with this error.
-///
-/// # Panics
-/// When it succeeded or failed otherwise.
-#[track_caller]
-pub fn fails<T: core::fmt::Debug>(result: chitin_abi::Result<T>, errno: chitin_abi::Errno) {
-    match result {
-        Err(found) => assert_eq!(found, errno, "wrong error"),
-        Ok(value) => panic!("succeeded with {value:?} instead of {errno:?}"),
-    }
-}
+#[cfg(test)]
+mod checks;

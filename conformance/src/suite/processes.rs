@@ -26,6 +26,24 @@ pub trait Processes {
     fn wait4(&self, pid: i32, options: u32) -> Result<(i32, i32)>;
     /// Waits for a child's end and returns its wait status.
     fn status(&self, child: Child) -> i32;
+    /// Runs `body` in a child and returns the child's wait status: 0 unless it is killed or panics.
+    fn ends(&self, mut body: impl FnMut()) -> i32
+    where
+        Self: Sized,
+    {
+        self.status(self.child(|| {
+            body();
+            0
+        }))
+    }
+    /// Runs `body` in a child, for what would spoil the test's own process; a panic there is the test's.
+    #[track_caller]
+    fn apart(&self, body: impl FnMut())
+    where
+        Self: Sized,
+    {
+        assert_eq!(self.ends(body), 0, "wait status of a child");
+    }
 }
 
 impl Processes for &dyn Kernel {

@@ -2,13 +2,30 @@
 
 use super::Kernel;
 
-/// What a test needs of its surroundings.
+/// What a test needs of its surroundings. The kernel that lacks it is no worse for it: the test is skipped there.
+///
+/// A body that uses [`Kernel::fork`], [`Kernel::run_beside`] or [`Kernel::catch`] on a subject that has no processes,
+/// threads or handlers is skipped without saying so here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
     /// User 0 with all capabilities.
     Root,
     /// A user other than 0.
     User,
+    /// Child processes.
+    Fork,
+    /// Threads.
+    Thread,
+    /// Signal handlers.
+    Handler,
+    /// Programs of this machine that can be run (`/bin/sh`).
+    Exec,
+    /// `/dev/kvm`.
+    Kvm,
+    /// A pseudo-terminal (`/dev/ptmx`).
+    Terminal,
+    /// A network interface besides the loopback.
+    Network,
 }
 
 /// One behaviour.
@@ -20,6 +37,8 @@ pub struct Test {
     pub covers: &'static [&'static str],
     /// What it needs.
     pub needs: &'static [Need],
+    /// The manual page that says what is right, where it is not its family's.
+    pub manual: Option<&'static str>,
     /// The body.
     pub body: fn(&dyn Kernel),
 }
@@ -35,9 +54,10 @@ pub struct Family {
     pub tests: &'static [Test],
 }
 
-/// Declares the tests of a family: `[calls] name(kernel) { … }`, with `needs Root` before the body if any.
+/// Declares the tests of a family: `[calls] name(kernel) { … }`, with `needs Root, Fork` and then
+/// `manual "pipe(7)"` before the body if any.
 macro_rules! tests {
-    ($family:literal, $manual:literal; $($(#[$meta:meta])* [$($call:ident),*] $name:ident($kernel:ident) $(needs $($need:ident),+)? $body:block)*) => {
+    ($family:literal, $manual:literal; $($(#[$meta:meta])* [$($call:ident),*] $name:ident($kernel:ident) $(needs $($need:ident),+)? $(manual $own_manual:literal)? $body:block)*) => {
         /// The tests of this family.
         pub const FAMILY: $crate::suite::Family = $crate::suite::Family {
             name: $family,
@@ -46,11 +66,14 @@ macro_rules! tests {
                 name: stringify!($name),
                 covers: &[$(stringify!($call)),*],
                 needs: &[$($($crate::suite::Need::$need),+)?],
+                manual: $crate::suite::tests!(@manual $($own_manual)?),
                 body: $name,
             }),*],
         };
         $($(#[$meta])* fn $name($kernel: &dyn $crate::suite::Kernel) $body)*
     };
+    (@manual) => { None };
+    (@manual $manual:literal) => { Some($manual) };
 }
 pub(crate) use tests;
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use chitin_abi::signal::{SIG_DFL, SIGPIPE};
 
-use super::{Calls, Kernel, Need, Test, all};
+use super::{Calls, Kernel, Need, Skip, Test, all};
 
 /// How a test ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,17 +134,40 @@ fn spawn_and_wait(plan: &Plan, program: &Path, name: &str) -> std::io::Result<Ou
 /// # Panics
 /// Where the kernel does not do what Linux does.
 pub fn run_here(test: &Test) -> Result<(), String> {
-    let root = rustix::process::geteuid().is_root();
     for need in test.needs {
-        match need {
-            Need::Root if !root => return Err("needs user 0".to_owned()),
-            Need::User if root => return Err("needs a user other than 0".to_owned()),
-            _ => {}
+        if let Some(reason) = unmet(*need) {
+            return Err(reason.to_owned());
         }
     }
     let kernel: &dyn Kernel = &crate::raw::Host;
     // Rust's runtime ignores SIGPIPE; a body starts with the defaults of a new process.
     kernel.set_action(SIGPIPE, SIG_DFL).map_err(|errno| format!("SIGPIPE: {errno:?}"))?;
-    (test.body)(kernel);
-    Ok(())
+    let body = std::panic::AssertUnwindSafe(|| (test.body)(kernel));
+    match std::panic::catch_unwind(body) {
+        Ok(()) => Ok(()),
+        Err(payload) => match payload.downcast::<Skip>() {
+            Ok(skip) => Err(skip.0),
+            Err(payload) => std::panic::resume_unwind(payload),
+        },
+    }
+}
+
+/// Why this machine does not have what a test needs.
+fn unmet(need: Need) -> Option<&'static str> {
+    let root = rustix::process::geteuid().is_root();
+    let there = |path: &str| Path::new(path).exists();
+    match need {
+        Need::Root if !root => Some("needs user 0"),
+        Need::User if root => Some("needs a user other than 0"),
+        Need::Exec if !there("/bin/sh") => Some("needs /bin/sh"),
+        Need::Kvm if !there("/dev/kvm") => Some("needs /dev/kvm"),
+        Need::Terminal if !there("/dev/ptmx") => Some("needs /dev/ptmx"),
+        Need::Network if !has_network() => Some("needs a network interface besides the loopback"),
+        _ => None,
+    }
+}
+
+fn has_network() -> bool {
+    let interfaces = std::fs::read_dir("/sys/class/net").into_iter().flatten().flatten();
+    interfaces.into_iter().any(|entry| entry.file_name() != "lo")
 }
