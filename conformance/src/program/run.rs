@@ -4,11 +4,10 @@ use std::io::{self, Read, Seek};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
-
-use rustix::process::{Pid, Signal, kill_process_group};
+use std::time::Duration;
 
 use super::Script;
+use crate::run::{end_group, wait_limited};
 
 /// A command that runs the rest of its arguments in a sandbox, such as `["runsc", "do"]`.
 pub type Prefix = Vec<String>;
@@ -67,27 +66,9 @@ fn clean_environment(command: &mut Command, directory: &Path) {
 }
 
 fn wait(child: &mut Child, limit: Duration) -> io::Result<Option<i32>> {
-    let start = Instant::now();
-    let mut pause = Duration::from_millis(1);
-    loop {
-        if let Some(status) = child.try_wait()? {
-            kill_group(child);
-            return Ok(status.code().or_else(|| status.signal().map(|signal| 128 + signal)));
-        }
-        if start.elapsed() > limit {
-            kill_group(child);
-            child.wait()?;
-            return Ok(None);
-        }
-        std::thread::park_timeout(pause);
-        pause = (pause * 2).min(Duration::from_millis(50));
-    }
-}
-
-/// Ends what the script left running; nothing may be left, so an error is fine.
-fn kill_group(child: &Child) {
-    let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-    let _ = group.map(|group| kill_process_group(group, Signal::KILL));
+    let status = wait_limited(child, limit)?;
+    end_group(child);
+    Ok(status.and_then(|status| status.code().or(status.signal().map(|signal| 128 + signal))))
 }
 
 fn text(file: &mut std::fs::File) -> io::Result<String> {

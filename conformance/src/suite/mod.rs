@@ -4,8 +4,8 @@
 //! does. Which kernel answers is the runner's business: a body makes system calls only through the facade, so
 //! the same body runs natively (the oracle: a test that fails there is wrong) and inside a sandbox.
 //!
-//! Every test runs in a process and an empty directory of its own, with a time limit, so that a crash or a
-//! hang harms no other test.
+//! Every test runs in a process and an empty directory of its own, with a time limit ([`crate::run`]), so that a crash
+//! or a hang harms no other test.
 
 mod args;
 mod calls;
@@ -14,7 +14,6 @@ mod files;
 mod outcome;
 mod processes;
 mod registry;
-mod runner;
 mod threads;
 
 pub use args::{Arg, Kernel, Mapping};
@@ -24,7 +23,6 @@ pub use files::Files;
 pub use outcome::{Skip, fails, fails_with_one_of, skip};
 pub use processes::{Child, Processes};
 pub use registry::{Family, Need, Test, all, find};
-pub use runner::{Outcome, Plan, Record, run_here, run_plan, run_plan_with};
 pub use threads::Threads;
 
 pub use crate::{call, errors, faults, half_faults};
