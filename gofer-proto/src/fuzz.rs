@@ -5,8 +5,10 @@ use alloc::vec::Vec;
 use chitin_abi::{Errno, Result};
 
 use crate::client::Client;
-use crate::handler::Handler;
-use crate::message::{Attr, DirEntry, QID_DIR, Qid, Reply, Request, StatFs};
+use crate::handler::{Handler, Made};
+use crate::message::{
+    Attr, DirEntry, NewFile, QID_DIR, Qid, Reply, Request, StatFs, dir_entries_attr,
+};
 use crate::name::Name;
 use crate::server::Server;
 use crate::wire::{Inbox, MAX_MESSAGE};
@@ -78,6 +80,17 @@ impl Handler for Endless {
         Ok(())
     }
 
+    fn make(
+        &mut self,
+        dir: &u32,
+        _name: Name<'_>,
+        new: &NewFile,
+        _target: &[u8],
+    ) -> Result<Made<u32, u32>> {
+        let attr = Attr { mode: new.mode, ..Attr::default() };
+        Ok(Made { node: *dir, attr, descriptor: Some(*dir) })
+    }
+
     fn donate(&mut self, node: &u32, _flags: u32) -> Result<(u32, Qid)> {
         Ok((*node, qid(*node)))
     }
@@ -92,10 +105,8 @@ pub fn run(data: &[u8]) {
     let mut hello = Vec::new();
     Client::new().begin(&mut hello);
     for chunk in [&hello, data] {
-        if server.receive(chunk).is_err() {
-            break;
-        }
-        while let Some(outgoing) = server.next_outgoing() {
+        server.receive(chunk);
+        while let Ok(Some(outgoing)) = server.next_outgoing() {
             assert!(outgoing.bytes.len() <= MAX_MESSAGE as usize, "a reply is larger than agreed");
         }
     }
@@ -104,7 +115,9 @@ pub fn run(data: &[u8]) {
     client.begin(&mut Vec::new());
     client.receive(data);
     while let Ok(Some(answer)) = client.next_answer() {
-        let _ = answer.reply();
+        if let Ok(Reply::ReadDirAttr { entries }) = answer.reply() {
+            let _ = dir_entries_attr(entries.0);
+        }
     }
     let mut inbox = Inbox::new(MAX_MESSAGE);
     inbox.push(data);

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use chitin_abi::{Errno, Result};
 
-use crate::message::{Attr, DirEntry, Qid, SetAttr, StatFs};
+use crate::message::{Attr, DirEntry, NewFile, Qid, SetAttr, StatFs};
 use crate::name::Name;
 
 /// A record lock, in the terms of the protocol.
@@ -22,6 +22,17 @@ pub struct Lock<'a> {
     pub process: u32,
     /// The client's name.
     pub client: &'a [u8],
+}
+
+/// A file that was just made.
+#[derive(Debug)]
+pub struct Made<N, D> {
+    /// Its place.
+    pub node: N,
+    /// Its attributes.
+    pub attr: Attr,
+    /// A descriptor of a regular file, for reading and writing.
+    pub descriptor: Option<D>,
 }
 
 /// Serves a tree of files. A node is a place in the tree (what a fid stands for); a file is a node that was
@@ -302,6 +313,46 @@ pub trait Handler {
     /// # Errors
     /// EACCES, EOPNOTSUPP.
     fn donate(&mut self, node: &Self::Node, flags: u32) -> Result<(Self::Descriptor, Qid)> {
+        Err(Errno::EOPNOTSUPP)
+    }
+
+    /// As [`Handler::read_dir`], with the attributes of each entry where they are to be had.
+    ///
+    /// # Errors
+    /// ENOTDIR, those of the storage.
+    fn read_dir_attr(
+        &mut self,
+        node: &Self::Node,
+        file: &mut Self::File,
+        offset: u64,
+        emit: &mut dyn FnMut(DirEntry<'_>, Attr) -> bool,
+    ) -> Result<()> {
+        self.read_dir(file, offset, &mut |entry| emit(entry, Attr::default()))
+    }
+
+    /// Makes an entry of the type that `new.mode` says; `target` is the text of a symbolic link.
+    ///
+    /// # Errors
+    /// EEXIST, EROFS, EPERM, those of the storage.
+    fn make(
+        &mut self,
+        dir: &Self::Node,
+        name: Name<'_>,
+        new: &NewFile,
+        target: &[u8],
+    ) -> Result<Made<Self::Node, Self::Descriptor>> {
+        Err(Errno::EROFS)
+    }
+
+    /// Makes a regular file without a name.
+    ///
+    /// # Errors
+    /// EOPNOTSUPP, EROFS, those of the storage.
+    fn make_unnamed(
+        &mut self,
+        dir: &Self::Node,
+        new: &NewFile,
+    ) -> Result<Made<Self::Node, Self::Descriptor>> {
         Err(Errno::EOPNOTSUPP)
     }
 }

@@ -1,9 +1,9 @@
 //! The server's half: fids, their states, and the calls of a [`Handler`].
 
+mod batched;
 mod dispatch;
 mod fids;
 
-use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use chitin_abi::Errno;
@@ -28,7 +28,7 @@ pub struct Server<H: Handler> {
     /// Agreed message size; 0 before.
     message_size: u32,
     extended: bool,
-    outgoing: VecDeque<Outgoing<H::Descriptor>>,
+    plain_only: bool,
 }
 
 impl<H: Handler> Server<H> {
@@ -45,8 +45,15 @@ impl<H: Handler> Server<H> {
             fids: Fids::new(fids),
             message_size: 0,
             extended: false,
-            outgoing: VecDeque::new(),
+            plain_only: false,
         }
+    }
+
+    /// The same server, which has never heard of the extension.
+    #[must_use]
+    pub fn plain_only(mut self) -> Self {
+        self.plain_only = true;
+        self
     }
 
     /// The handler.
@@ -59,36 +66,33 @@ impl<H: Handler> Server<H> {
         self.fids.len()
     }
 
-    /// Takes bytes from the client and answers every whole request in them. The answers are then to be sent by
-    /// [`Server::next_outgoing`]; who does so before giving more bytes bounds the memory of a connection.
+    /// Takes bytes from the client. Nothing happens to them before [`Server::next_outgoing`]: who gives no more
+    /// bytes before it has none left bounds the memory of a connection by a message of each kind.
+    pub fn receive(&mut self, bytes: &[u8]) {
+        self.inbox.push(bytes);
+    }
+
+    /// Answers the next whole request. `None` when there is none.
     ///
     /// # Errors
     /// A frame that makes no sense, after which the connection is to be closed.
-    pub fn receive(&mut self, bytes: &[u8]) -> Result<(), DecodeError> {
-        self.inbox.push(bytes);
-        while let Some(frame) = self.inbox.next_frame()? {
-            self.answer(&frame);
-        }
-        Ok(())
+    pub fn next_outgoing(&mut self) -> Result<Option<Outgoing<H::Descriptor>>, DecodeError> {
+        let Some(frame) = self.inbox.next_frame()? else { return Ok(None) };
+        Ok(Some(self.answer(&frame)))
     }
 
-    /// The next answer to send.
-    pub fn next_outgoing(&mut self) -> Option<Outgoing<H::Descriptor>> {
-        self.outgoing.pop_front()
-    }
-
-    fn answer(&mut self, frame: &Frame) {
+    fn answer(&mut self, frame: &Frame) -> Outgoing<H::Descriptor> {
         let request = match Request::decode(frame, self.extended) {
             Ok(Request::Version { message_size, version }) => {
                 return self.negotiate(frame.tag, message_size, version.0);
             }
             Ok(request) if self.message_size != 0 => request,
-            Ok(_) => return self.fail(frame.tag, Errno::EPROTO),
+            Ok(_) => return fail(frame.tag, Errno::EPROTO),
             Err(DecodeError::BadName | DecodeError::BadValue) => {
-                return self.fail(frame.tag, Errno::EINVAL);
+                return fail(frame.tag, Errno::EINVAL);
             }
-            Err(DecodeError::UnknownType(_)) => return self.fail(frame.tag, Errno::EOPNOTSUPP),
-            Err(_) => return self.fail(frame.tag, Errno::EPROTO),
+            Err(DecodeError::UnknownType(_)) => return fail(frame.tag, Errno::EOPNOTSUPP),
+            Err(_) => return fail(frame.tag, Errno::EPROTO),
         };
         let mut bytes = Vec::new();
         let mut descriptor = None;
@@ -105,26 +109,25 @@ impl<H: Handler> Server<H> {
             call.run(request)
         };
         match result {
-            Ok(()) => self.outgoing.push_back(Outgoing { bytes, descriptor }),
-            Err(errno) => self.fail(frame.tag, errno),
+            Ok(()) => Outgoing { bytes, descriptor },
+            Err(errno) => fail(frame.tag, errno),
         }
     }
 
-    fn fail(&mut self, tag: u16, errno: Errno) {
-        let mut bytes = Vec::new();
-        put_frame(&mut bytes, ERROR_TYPE, tag, |to| to.put_u32(errno.raw().unsigned_abs()));
-        self.outgoing.push_back(Outgoing { bytes, descriptor: None });
-    }
-
     /// `Tversion` begins a session anew.
-    fn negotiate(&mut self, tag: u16, message_size: u32, version: &[u8]) {
+    fn negotiate(
+        &mut self,
+        tag: u16,
+        message_size: u32,
+        version: &[u8],
+    ) -> Outgoing<H::Descriptor> {
         self.fids.clear();
         self.extended = false;
         self.message_size = 0;
         let mut agreed = VERSION_UNKNOWN;
         if message_size >= MIN_MESSAGE {
             agreed = match version {
-                VERSION_EXTENDED => VERSION_EXTENDED,
+                VERSION_EXTENDED if !self.plain_only => VERSION_EXTENDED,
                 // A server may answer with a prefix that it knows.
                 other if other.starts_with(VERSION_PLAIN) => VERSION_PLAIN,
                 _ => VERSION_UNKNOWN,
@@ -138,6 +141,12 @@ impl<H: Handler> Server<H> {
         }
         let mut bytes = Vec::new();
         Reply::Version { message_size: size, version: Text(agreed) }.encode(tag, &mut bytes);
-        self.outgoing.push_back(Outgoing { bytes, descriptor: None });
+        Outgoing { bytes, descriptor: None }
     }
+}
+
+fn fail<D>(tag: u16, errno: Errno) -> Outgoing<D> {
+    let mut bytes = Vec::new();
+    put_frame(&mut bytes, ERROR_TYPE, tag, |to| to.put_u32(errno.raw().unsigned_abs()));
+    Outgoing { bytes, descriptor: None }
 }

@@ -7,10 +7,11 @@ use chitin_abi::{Errno, Result};
 
 use crate::client::{Answer, Client, ClientError};
 use crate::donate::Received;
-use crate::handler::Handler;
+use crate::handler::{Handler, Made};
 use crate::message::{
-    Attr, Data, DirEntry, List, NO_FID, NO_TAG, QID_DIR, QID_FILE, Qid, Reply, Request, SetAttr,
-    SetAttrMask, ShortList, StatFs, Text, Time, VERSION_PLAIN, Walked, dir_entries,
+    Attr, Data, DirEntry, List, NO_FID, NO_TAG, NewFile, QID_DIR, QID_FILE, Qid, Reply, Request,
+    SetAttr, SetAttrMask, ShortList, StatFs, Text, Time, VERSION_PLAIN, Walked, dir_entries,
+    dir_entries_attr,
 };
 use crate::name::Name;
 use crate::server::Server;
@@ -19,6 +20,8 @@ use crate::wire::{DecodeError, Frame, Inbox, MAX_MESSAGE};
 fn name(bytes: &[u8]) -> Name<'_> {
     Name::new(bytes).unwrap()
 }
+
+const NEW: NewFile = NewFile { mode: 0o100_644, uid: 1, gid: 2, rdev: 3 };
 
 fn requests() -> Vec<Request<'static>> {
     let time = Time { sec: 1, nsec: 2 };
@@ -80,6 +83,14 @@ fn requests() -> Vec<Request<'static>> {
             flags: 1,
         },
         Request::XattrRemove { fid: 1, name: Text(b"user.x") },
+        Request::ReadDirAttr { fid: 1, offset: 2, count: 3 },
+        Request::OpenAt { fid: 1, new_fid: 2, names: List(vec![name(b"a")]), flags: 3 },
+        Request::OpenDir { fid: 1, new_fid: 2 },
+        Request::Make { dir: 1, new_fid: 2, name: name(b"m"), file: NEW, target: Text(b"t") },
+        Request::MakeUnnamed { dir: 1, new_fid: 2, file: NEW },
+        Request::XattrGet { fid: 1, name: Text(b"user.x") },
+        Request::XattrList { fid: 1 },
+        Request::XattrSet { fid: 1, name: Text(b"user.x"), value: Data(b"v"), flags: 1 },
     ]
 }
 
@@ -118,6 +129,14 @@ fn replies() -> Vec<Reply<'static>> {
         Reply::Remove {},
         Reply::WalkAttr { number: 2, steps: List(vec![Walked { qid, attr }]) },
         Reply::Donate { qid },
+        Reply::ReadDirAttr { entries: Data(b"") },
+        Reply::OpenAt { number: 0, steps: List(vec![Walked { qid, attr }]), donated: 1 },
+        Reply::OpenDir { qid },
+        Reply::Make { made: Walked { qid, attr }, donated: 1 },
+        Reply::MakeUnnamed { made: Walked { qid, attr }, donated: 0 },
+        Reply::XattrGet { value: Data(b"v") },
+        Reply::XattrList { names: Data(b"user.x\0") },
+        Reply::XattrSet {},
         Reply::ClunkMany {},
         Reply::Allocate {},
         Reply::RenameFlags {},
@@ -347,6 +366,22 @@ impl Handler for Memory {
     fn donate(&mut self, node: &String, _flags: u32) -> Result<(String, Qid)> {
         Ok((node.clone(), Self::qid(node)))
     }
+
+    fn make(
+        &mut self,
+        dir: &String,
+        name: Name<'_>,
+        new: &NewFile,
+        _target: &[u8],
+    ) -> Result<Made<String, String>> {
+        let path = std::format!("{dir}{}", String::from_utf8_lossy(name.bytes()));
+        if self.files.contains_key(&path) {
+            return Err(Errno::EEXIST);
+        }
+        self.files.insert(path.clone(), Vec::new());
+        let attr = Attr { qid: Self::qid(&path), mode: new.mode, ..Attr::default() };
+        Ok(Made { node: path.clone(), attr, descriptor: Some(path) })
+    }
 }
 
 struct Connection {
@@ -374,8 +409,8 @@ impl Connection {
     }
 
     fn exchange(&mut self, bytes: &[u8]) -> Answer {
-        self.server.receive(bytes).unwrap();
-        while let Some(outgoing) = self.server.next_outgoing() {
+        self.server.receive(bytes);
+        while let Some(outgoing) = self.server.next_outgoing().unwrap() {
             if let Some(descriptor) = outgoing.descriptor {
                 self.received.push(descriptor).unwrap();
             }
@@ -437,6 +472,64 @@ fn a_client_and_a_server() {
     assert_eq!(connection.client.outstanding(), 0);
 }
 
+/// Walk, attributes and opening in one; listing with attributes; making with owner and descriptor.
+#[test]
+fn batches() {
+    let mut connection = Connection::new(false);
+    let root = connection.attach();
+    let names = || List(vec![name(b"d"), name(b"e"), name(b"f")]);
+    let open = Request::OpenAt { fid: root, new_fid: 10, names: names(), flags: 0 };
+    let answer = connection.ask(&open);
+    let Ok(Reply::OpenAt { number: 0, steps, donated: 1 }) = answer.reply() else {
+        panic!("{answer:?}")
+    };
+    assert_eq!((steps.0.len(), steps.0[2].attr.size), (3, 8));
+    assert_eq!(connection.received.claim().as_deref(), Some("/d/e/f"));
+    let missing = List(vec![name(b"d"), name(b"none")]);
+    let open = Request::OpenAt { fid: root, new_fid: 11, names: missing, flags: 0 };
+    let answer = connection.ask(&open);
+    let Ok(Reply::OpenAt { number, steps, donated: 0 }) = answer.reply() else {
+        panic!("{answer:?}")
+    };
+    assert_eq!((number, steps.0.len()), (Errno::ENOENT.raw() as u32, 1));
+    connection.ask(&Request::OpenDir { fid: 11, new_fid: 12 }).reply().unwrap();
+    let answer = connection.ask(&Request::ReadDirAttr { fid: 12, offset: 0, count: 1000 });
+    let Ok(Reply::ReadDirAttr { entries }) = answer.reply() else { panic!("{answer:?}") };
+    let entries = dir_entries_attr(entries.0).unwrap();
+    assert_eq!(entries.iter().map(|(entry, _)| entry.name).collect::<Vec<_>>(), [b"e"]);
+    let small = Request::ReadDirAttr { fid: 12, offset: 0, count: 100 };
+    assert_eq!(connection.ask(&small).reply(), Err(Errno::EINVAL));
+    let make =
+        Request::Make { dir: 11, new_fid: 13, name: name(b"new"), file: NEW, target: Text(b"") };
+    let answer = connection.ask(&make);
+    let Ok(Reply::Make { made, donated: 1 }) = answer.reply() else { panic!("{answer:?}") };
+    assert_eq!(made.attr.mode, NEW.mode);
+    assert_eq!(connection.received.claim().as_deref(), Some("/d/new"));
+    assert_eq!(connection.ask(&make).reply(), Err(Errno::EBADF));
+    let value = Data(b"v");
+    let set = Request::XattrSet { fid: 13, name: Text(b"user.x"), value, flags: 0 };
+    assert_eq!(connection.ask(&set).reply(), Ok(Reply::XattrSet {}));
+    let get = Request::XattrGet { fid: 13, name: Text(b"user.x") };
+    assert_eq!(connection.ask(&get).reply(), Ok(Reply::XattrGet { value }));
+}
+
+/// A client that sends much and takes nothing costs the server its own bytes and no more.
+#[test]
+fn requests_wait_for_their_turn() {
+    let mut connection = Connection::new(false);
+    let root = connection.attach();
+    let mut out = Vec::new();
+    for _ in 0..100 {
+        connection.client.request(&Request::GetAttr { fid: root, mask: 0 }, &mut out).unwrap();
+    }
+    connection.server.receive(&out);
+    let mut answers = 0;
+    while connection.server.next_outgoing().unwrap().is_some() {
+        answers += 1;
+    }
+    assert_eq!(answers, 100);
+}
+
 #[test]
 fn extended_attributes_are_files() {
     let mut connection = Connection::new(false);
@@ -468,8 +561,8 @@ fn plain_clients_get_plain_9p() {
     let donate = Request::Donate { fid: root, flags: 0 };
     assert_eq!(connection.client.request(&donate, &mut out), Err(ClientError::Version));
     donate.encode(3, &mut out);
-    connection.server.receive(&out).unwrap();
-    let outgoing = connection.server.next_outgoing().unwrap();
+    connection.server.receive(&out);
+    let outgoing = connection.server.next_outgoing().unwrap().unwrap();
     let error = Reply::Error { number: Errno::EOPNOTSUPP.raw() as u32 };
     assert_eq!(Reply::decode(&frame(&outgoing.bytes), false), Ok(error));
     let names = ShortList(vec![name(b"d"), name(b"none")]);

@@ -245,9 +245,12 @@ impl Inbox {
         if self.bytes.len() < length {
             return Ok(None);
         }
-        let frame: Vec<u8> = self.bytes.drain(..length).collect();
-        let mut decoder = Decoder::new(frame.get(4..).unwrap_or_default());
-        let (kind, tag) = (decoder.u8()?, decoder.u16()?);
-        Ok(Some(Frame { kind, tag, body: frame.get(HEADER..).unwrap_or_default().to_vec() }))
+        let mut header = [0; HEADER];
+        for (to, byte) in header.iter_mut().zip(self.bytes.drain(..HEADER)) {
+            *to = byte;
+        }
+        let body = self.bytes.drain(..length.saturating_sub(HEADER)).collect();
+        let [.., kind, low, high] = header;
+        Ok(Some(Frame { kind, tag: u16::from_le_bytes([low, high]), body }))
     }
 }

@@ -10,9 +10,9 @@ use crate::name::Name;
 use crate::wire::{DecodeError, Decoder, Encoder, Frame, put_frame};
 
 pub use types::{
-    Attr, Data, DirEntry, Field, GETATTR_ALL, GETATTR_BASIC, List, MAX_LIST, MAX_WALK, QID_DIR,
-    QID_FILE, QID_LINK, Qid, SetAttr, SetAttrMask, ShortList, StatFs, Text, Time, Walked,
-    dir_entries,
+    Attr, Data, DirEntry, Field, GETATTR_ALL, GETATTR_BASIC, List, MAX_LIST, MAX_WALK, NewFile,
+    QID_DIR, QID_FILE, QID_LINK, Qid, SetAttr, SetAttrMask, ShortList, StatFs, Text, Time, Walked,
+    dir_entries, dir_entries_attr,
 };
 
 /// Plain 9P2000.L.
@@ -158,6 +158,22 @@ messages! {
         208 RenameFlags { old_dir: u32, old_name: Name<'a>, new_dir: u32, new_name: Name<'a>, flags: u32, }
         /// Removes an extended attribute.
         210 XattrRemove { fid: u32, name: Text<'a>, }
+        /// Directory entries with their attributes, from an offset.
+        212 ReadDirAttr { fid: u32, offset: u64, count: u32, }
+        /// Walks as [`Request::WalkAttr`] does and donates a descriptor of the end, opened by Linux flags.
+        214 OpenAt { fid: u32, new_fid: u32, names: List<Name<'a>>, flags: u32, }
+        /// Opens a directory by a fid of its own.
+        216 OpenDir { fid: u32, new_fid: u32, }
+        /// Makes an entry of whatever type (by `mode`) with its owner, and a fid for it. `target` is a link's text.
+        218 Make { dir: u32, new_fid: u32, name: Name<'a>, file: NewFile, target: Text<'a>, }
+        /// Makes a regular file without a name, and a fid for it.
+        220 MakeUnnamed { dir: u32, new_fid: u32, file: NewFile, }
+        /// The value of an extended attribute.
+        222 XattrGet { fid: u32, name: Text<'a>, }
+        /// The names of the extended attributes.
+        224 XattrList { fid: u32, }
+        /// Sets an extended attribute.
+        226 XattrSet { fid: u32, name: Text<'a>, value: Data<'a>, flags: u32, }
     }
 }
 
@@ -235,6 +251,23 @@ messages! {
         209 RenameFlags {}
         /// See [`Request::XattrRemove`].
         211 XattrRemove {}
+        /// See [`Request::ReadDirAttr`] and [`dir_entries_attr`].
+        213 ReadDirAttr { entries: Data<'a>, }
+        /// See [`Request::OpenAt`]: as [`Reply::WalkAttr`]; one descriptor comes with it if `donated` is 1. `number`
+        /// is also the error of the opening.
+        215 OpenAt { number: u32, steps: List<Walked>, donated: u8, }
+        /// See [`Request::OpenDir`].
+        217 OpenDir { qid: Qid, }
+        /// See [`Request::Make`]: a regular file's descriptor for reading and writing comes with it if `donated` is 1.
+        219 Make { made: Walked, donated: u8, }
+        /// See [`Request::MakeUnnamed`].
+        221 MakeUnnamed { made: Walked, donated: u8, }
+        /// See [`Request::XattrGet`].
+        223 XattrGet { value: Data<'a>, }
+        /// See [`Request::XattrList`]: each with a NUL behind it.
+        225 XattrList { names: Data<'a>, }
+        /// See [`Request::XattrSet`].
+        227 XattrSet {}
     }
 }
 

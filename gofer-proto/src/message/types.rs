@@ -303,6 +303,20 @@ structure! {
 }
 
 structure! {
+    /// What a new file is to be.
+    NewFile {
+        /// Type and permission bits.
+        mode: u32,
+        /// Owner.
+        uid: u32,
+        /// Group.
+        gid: u32,
+        /// Device number of a device node.
+        rdev: u64,
+    }
+}
+
+structure! {
     /// An entry of a walk with attributes.
     Walked {
         /// Identity.
@@ -359,6 +373,19 @@ pub fn dir_entries(data: &[u8]) -> Result<Vec<DirEntry<'_>>, DecodeError> {
     let mut entries = Vec::new();
     while decoder.remaining() > 0 {
         entries.push(DirEntry::get(&mut decoder)?);
+    }
+    Ok(entries)
+}
+
+/// The entries in the data of a `RreadDirAttr`, with attributes (`valid` is 0 where there are none).
+///
+/// # Errors
+/// What is wrong with the bytes.
+pub fn dir_entries_attr(data: &[u8]) -> Result<Vec<(DirEntry<'_>, Attr)>, DecodeError> {
+    let mut decoder = Decoder::new(data);
+    let mut entries = Vec::new();
+    while decoder.remaining() > 0 {
+        entries.push((DirEntry::get(&mut decoder)?, Attr::get(&mut decoder)?));
     }
     Ok(entries)
 }

@@ -13,7 +13,7 @@ use crate::name::Name;
 use crate::wire::Encoder;
 
 /// Largest extended attribute.
-const XATTR_MAX: u64 = 64 << 10;
+pub(super) const XATTR_MAX: u64 = 64 << 10;
 /// Longest link text that a reply can carry.
 const TEXT_MAX: usize = u16::MAX as usize;
 /// Bytes of a step of a walk with attributes, at most.
@@ -30,7 +30,7 @@ pub(super) struct Call<'s, H: Handler> {
 }
 
 impl<H: Handler> Call<'_, H> {
-    fn reply(&mut self, reply: &Reply<'_>) -> Result<()> {
+    pub(super) fn reply(&mut self, reply: &Reply<'_>) -> Result<()> {
         reply.encode(self.tag, self.out);
         Ok(())
     }
@@ -180,7 +180,7 @@ impl<H: Handler> Call<'_, H> {
             Request::XattrCreate { fid, name, size, flags } => {
                 self.xattr_create(fid, name.0, size, flags)
             }
-            _ => Err(Errno::EOPNOTSUPP),
+            other => self.run_batched(other),
         }
     }
 
@@ -222,6 +222,17 @@ impl<H: Handler> Call<'_, H> {
     }
 
     fn walk_attr(&mut self, fid: u32, new_fid: u32, names: &[Name<'_>]) -> Result<()> {
+        let (number, steps, _) = self.walk_far(fid, new_fid, names)?;
+        self.reply(&Reply::WalkAttr { number, steps: List(steps) })
+    }
+
+    /// Walks as far as it goes; says what stopped it (0 for nothing), what it found, and whether it got to the end.
+    pub(super) fn walk_far(
+        &mut self,
+        fid: u32,
+        new_fid: u32,
+        names: &[Name<'_>],
+    ) -> Result<(u32, Vec<Walked>, bool)> {
         self.check_walk(fid, new_fid)?;
         let mut node = self.handler.duplicate(self.fids.node(fid)?)?;
         let mut steps = Vec::with_capacity(names.len());
@@ -248,10 +259,11 @@ impl<H: Handler> Call<'_, H> {
                 }
             }
         }
+        let whole = number == 0 && steps.len() >= names.len();
         if !steps.is_empty() {
             self.fids.insert(new_fid, Fid::Node(node));
         }
-        self.reply(&Reply::WalkAttr { number, steps: List(steps) })
+        Ok((number, steps, whole))
     }
 
     fn clunk(&mut self, fid: u32) -> Result<()> {

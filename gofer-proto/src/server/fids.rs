@@ -80,6 +80,14 @@ impl<N, F> Fids<N, F> {
         if self.fids.len() >= self.limit { Err(Errno::ENFILE) } else { Ok(()) }
     }
 
+    /// The place and the open file of a fid.
+    pub fn open_mut(&mut self, fid: u32) -> Result<(&N, &mut F)> {
+        match self.get_mut(fid)? {
+            Fid::Open(node, file) => Ok((node, file)),
+            _ => Err(Errno::EBADF),
+        }
+    }
+
     pub fn insert(&mut self, fid: u32, state: Fid<N, F>) {
         self.fids.insert(fid, state);
     }
