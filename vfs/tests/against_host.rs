@@ -7,8 +7,12 @@ use std::sync::Arc;
 
 use chitin_abi::fs::OpenFlags;
 use chitin_abi::time::Timespec;
+use chitin_gofer_proto::server::Server;
 use chitin_vfs::cred::Cred;
 use chitin_vfs::env::VfsEnv;
+use chitin_vfs::fs::gofer::serve::{Trees, serve};
+use chitin_vfs::fs::gofer::{GoferFs, GoferOptions, Session};
+use chitin_vfs::fs::host::{CachePolicy, HostFs, HostOptions};
 use chitin_vfs::fs::overlay::{Overlay, OverlayOptions};
 use chitin_vfs::fs::tmpfs::{Tmpfs, TmpfsOptions};
 use chitin_vfs::mount::{MountFlags, NewMount};
@@ -43,6 +47,25 @@ struct Ours {
 
 fn tmpfs() -> (Arc<chitin_vfs::super_block::SuperBlock>, Arc<dyn chitin_vfs::inode::Inode>) {
     Tmpfs::new(TmpfsOptions { mode: 0o755, ..TmpfsOptions::default() }).unwrap()
+}
+
+/// A directory of the host, served to a client in this process.
+fn served(
+    directory: &tempfile::TempDir,
+    plain: bool,
+    cache: CachePolicy,
+) -> (Arc<chitin_vfs::super_block::SuperBlock>, Arc<dyn chitin_vfs::inode::Inode>) {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+    let root = rustix::fs::open(directory.path(), flags, Mode::empty()).unwrap();
+    let (_, root) = HostFs::new(root, HostOptions { cache, ..HostOptions::default() }).unwrap();
+    let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+    std::thread::spawn(move || {
+        let server = Server::new(Trees::new(vec![root]));
+        let mut server = if plain { server.plain_only() } else { server };
+        serve(&theirs.into(), &mut server)
+    });
+    let session = Session::connect(ours.into(), std::time::Duration::from_secs(20)).unwrap();
+    GoferFs::new(&session, b"", GoferOptions { cache, ..GoferOptions::default() }).unwrap()
 }
 
 impl Ours {
@@ -296,6 +319,36 @@ proptest! {
         let lower = Ours::mounted((super_block, Arc::clone(&root)));
         let host = Host::new();
         compare(&lower, &host, &below)?;
+        let overlay = Overlay::new(Some(tmpfs().1), vec![root], OverlayOptions::default()).unwrap();
+        compare(&Ours::mounted(overlay), &host, &above)?;
+    }
+
+    #[test]
+    fn a_served_tree_answers_as_the_host(steps in steps(), shared in any::<bool>()) {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = if shared { CachePolicy::Shared } else { CachePolicy::Exclusive };
+        compare(&Ours::mounted(served(&directory, false, cache)), &Host::new(), &steps)?;
+    }
+
+    /// The same with a server that only speaks 9P2000.L, which has no flags of renames.
+    #[test]
+    fn a_tree_of_a_plain_server_answers_as_the_host(steps in steps()) {
+        let directory = tempfile::tempdir().unwrap();
+        let steps: Vec<Step> = steps.into_iter().map(|step| match step {
+            Step::Rename(old, new, _) => Step::Rename(old, new, 0),
+            other => other,
+        }).collect();
+        let tree = served(&directory, true, CachePolicy::Exclusive);
+        compare(&Ours::mounted(tree), &Host::new(), &steps)?;
+    }
+
+    /// An overlay whose lower layer is served.
+    #[test]
+    fn an_overlay_of_a_served_tree_answers_as_the_host(below in steps(), above in steps()) {
+        let directory = tempfile::tempdir().unwrap();
+        let host = Host::new();
+        let (super_block, root) = served(&directory, false, CachePolicy::Exclusive);
+        compare(&Ours::mounted((super_block, Arc::clone(&root))), &host, &below)?;
         let overlay = Overlay::new(Some(tmpfs().1), vec![root], OverlayOptions::default()).unwrap();
         compare(&Ours::mounted(overlay), &host, &above)?;
     }

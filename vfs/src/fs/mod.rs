@@ -5,7 +5,9 @@ use std::sync::Arc;
 use crate::fs_type::FsType;
 
 pub mod devpts;
+pub mod gofer;
 pub mod host;
+mod inode_table;
 pub mod overlay;
 pub mod pseudo;
 pub mod tmpfs;

@@ -147,7 +147,7 @@ fn known(dir: &HostInode, name: &[u8]) -> Result<Option<Arc<HostInode>>> {
     let fd = dir.dir_fd()?;
     match statx_at(fd.as_fd(), name, AtFlags::empty()) {
         Ok(stat) => {
-            let inode = dir.fs.table.get(attr::id(&stat));
+            let inode = dir.fs.table.inodes.get(attr::id(&stat));
             if let Some(inode) = &inode {
                 inode.moved_to(Place { parent: dir.this(), name: name.into() });
             }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 /// An open descriptor that may be in the cache.
-pub(super) struct CachedFd {
+pub(in crate::fs) struct CachedFd {
     pub fd: Arc<OwnedFd>,
     used: AtomicBool,
 }
@@ -43,7 +43,7 @@ struct Ring {
 }
 
 /// The cache.
-pub(super) struct FdCache {
+pub(in crate::fs) struct FdCache {
     capacity: usize,
     ring: Mutex<Ring>,
 }

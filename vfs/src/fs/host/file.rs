@@ -1,4 +1,4 @@
-//! Open regular files of a host tree.
+//! Open regular files of the host, whoever found their descriptors.
 
 use core::any::Any;
 use core::mem::MaybeUninit;
@@ -8,14 +8,13 @@ use std::sync::Arc;
 
 use chitin_abi::fs::{OpenFlags, SEEK_DATA, SEEK_HOLE};
 use chitin_abi::{Errno, Result};
+use parking_lot::Mutex;
 use rustix::fs::{FallocateFlags, SeekFrom};
 use rustix::io::ReadWriteFlags;
 
 use super::attr::statx_fd;
 use super::fd_cache::CachedFd;
-use super::inode::HostInode;
 use super::map::HostMapping;
-use super::open::Access;
 use crate::file::{File, WriteAt};
 use crate::host_errno::from_host;
 use crate::inode::Inode;
@@ -26,29 +25,43 @@ pub(super) const CHUNK: usize = 64 << 10;
 /// Reads up to this go through the stack.
 const SMALL: usize = 4096;
 
-pub(super) fn open(inode: Arc<HostInode>, flags: OpenFlags) -> Result<Arc<dyn File>> {
-    let writes = flags.is_writable();
-    if writes {
-        inode.fs.check_writable()?;
-    }
-    let fd = inode.data_fd(if writes { Access::Write } else { Access::Read })?;
+/// The inode that a regular file of the host belongs to.
+pub(in crate::fs) trait Regular: Inode {
+    /// Held over an append.
+    fn appending(&self) -> &Mutex<()>;
+    /// Forgets attributes: something has changed.
+    fn changed(&self);
+    /// From now on attributes change by themselves: the file is mapped shared and writable.
+    fn set_volatile(&self);
+    /// The inode number that the guest sees.
+    fn ino(&self) -> u64;
+    /// The path from the root of the tree, beginning with `/`.
+    fn path(&self) -> Vec<u8>;
+}
+
+/// An open file by a descriptor with the rights that `flags` ask for.
+pub(in crate::fs) fn open<I: Regular>(
+    inode: Arc<I>,
+    fd: Arc<CachedFd>,
+    flags: OpenFlags,
+) -> Arc<dyn File> {
     let mut sync = ReadWriteFlags::empty();
     if flags.contains(OpenFlags::O_SYNC) {
         sync = ReadWriteFlags::SYNC;
     } else if flags.contains(OpenFlags::O_DSYNC) {
         sync = ReadWriteFlags::DSYNC;
     }
-    Ok(Arc::new(HostRegular { inode, fd, sync, writes }))
+    Arc::new(HostRegular { inode, fd, sync, writes: flags.is_writable() })
 }
 
-struct HostRegular {
-    inode: Arc<HostInode>,
+struct HostRegular<I> {
+    inode: Arc<I>,
     fd: Arc<CachedFd>,
     sync: ReadWriteFlags,
     writes: bool,
 }
 
-impl HostRegular {
+impl<I: Regular> HostRegular<I> {
     fn read_through(
         &self,
         to: &mut dyn Sink,
@@ -120,7 +133,7 @@ impl HostRegular {
     }
 }
 
-impl File for HostRegular {
+impl<I: Regular> File for HostRegular<I> {
     fn as_any(&self) -> &dyn Any {
         self
     }
@@ -139,7 +152,7 @@ impl File for HostRegular {
                 self.write_all(from, at).map(|done| (done, offset.saturating_add(done as u64)))
             }
             WriteAt::End => {
-                let _appending = self.inode.appending.lock();
+                let _appending = self.inode.appending().lock();
                 let done = self.write_all(from, at);
                 done.and_then(|done| Ok((done, statx_fd(self.fd.as_fd())?.stx_size)))
             }

@@ -15,6 +15,7 @@ use rustix::fs::{AtFlags, Statx};
 
 use super::attr::{self, HostId};
 use super::fd_cache::CachedFd;
+use super::open::Access;
 use super::{HostFs, change, dir, file, special, xattr};
 use crate::attr::{Attr, NewFile, SetAttr};
 use crate::env::VfsEnv;
@@ -78,8 +79,9 @@ pub(super) struct HostInode {
     attr: Mutex<Option<Known>>,
     link: Mutex<Option<Arc<[u8]>>>,
     /// Held over an append.
-    pub appending: Mutex<()>,
-    /// The host changes attributes behind our back: it is mapped shared and writable somewhere.
+    appending: Mutex<()>,
+    /// The host changes attributes behind our back: the file is mapped shared and writable somewhere, or a
+    /// descriptor that may write has been given away.
     pub volatile: AtomicBool,
     this: Weak<HostInode>,
 }
@@ -114,7 +116,7 @@ impl HostInode {
     pub fn root(fs: &Arc<HostFs>, super_block: &Arc<SuperBlock>, stat: &Statx) -> Arc<Self> {
         let place = Place { parent: None, name: Box::default() };
         let make = || Self::new(fs, super_block, stat, place);
-        let root = fs.table.get_or_make(attr::id(stat), |_| true, make);
+        let root = fs.table.inodes.get_or_make(attr::id(stat), |_| true, make);
         root.pin(CachedFd::shared(Arc::clone(&fs.root)));
         root
     }
@@ -125,7 +127,8 @@ impl HostInode {
         let place = Place { parent: Some(parent), name: name.into() };
         let kind = attr::mode(stat) & S_IFMT;
         let make = || Self::new(&self.fs, &self.super_block, stat, place.clone());
-        let inode = self.fs.table.get_or_make(attr::id(stat), |known| known.kind == kind, make);
+        let inode =
+            self.fs.table.inodes.get_or_make(attr::id(stat), |known| known.kind == kind, make);
         inode.moved_to(place);
         inode.store_attr(stat);
         Ok(inode)
@@ -182,12 +185,11 @@ impl HostInode {
     }
 
     fn cached_attr(&self) -> Option<Attr> {
+        if self.volatile.load(Ordering::Relaxed) {
+            return None;
+        }
         let known = (*self.attr.lock())?;
-        let believed = match known.until {
-            Some(until) => Instant::now() < until,
-            None => !self.volatile.load(Ordering::Relaxed),
-        };
-        believed.then_some(known.attr)
+        known.until.is_none_or(|until| Instant::now() < until).then_some(known.attr)
     }
 
     /// Any open descriptor of the file.
@@ -240,6 +242,15 @@ impl HostInode {
         if same { Ok(()) } else { Err(Errno::ESTALE) }
     }
 
+    fn open_regular(self: Arc<Self>, flags: OpenFlags) -> Result<Arc<dyn File>> {
+        let access = if flags.is_writable() { Access::Write } else { Access::Read };
+        if access == Access::Write {
+            self.fs.check_writable()?;
+        }
+        let fd = self.data_fd(access)?;
+        Ok(file::open(self, fd, flags))
+    }
+
     /// Whether it is a directory.
     pub fn is_dir(&self) -> bool {
         self.kind == S_IFDIR
@@ -249,9 +260,26 @@ impl HostInode {
     pub fn this(&self) -> Option<Arc<Self>> {
         self.this.upgrade()
     }
+}
 
-    /// The path from the root of the tree, beginning with `/`.
-    pub fn path(&self) -> Vec<u8> {
+impl file::Regular for HostInode {
+    fn appending(&self) -> &Mutex<()> {
+        &self.appending
+    }
+
+    fn changed(&self) {
+        Self::changed(self);
+    }
+
+    fn set_volatile(&self) {
+        self.volatile.store(true, Ordering::Relaxed);
+    }
+
+    fn ino(&self) -> u64 {
+        self.ino
+    }
+
+    fn path(&self) -> Vec<u8> {
         let mut names = Vec::new();
         let mut place = self.place.lock().clone();
         let mut length = 0usize;
@@ -275,7 +303,7 @@ impl HostInode {
 /// Lets go of a chain of directories one by one: their number is the guest's to choose, the stack is not.
 impl Drop for HostInode {
     fn drop(&mut self) {
-        self.fs.table.forget(self.id);
+        self.fs.table.inodes.forget(self.id);
         let mut next = self.place.get_mut().parent.take();
         while let Some(mut inode) = next.and_then(Arc::into_inner) {
             next = inode.place.get_mut().parent.take();
@@ -390,7 +418,7 @@ impl Inode for HostInode {
 
     fn open(self: Arc<Self>, flags: OpenFlags, _env: &VfsEnv) -> Result<Arc<dyn File>> {
         match self.kind {
-            S_IFREG => file::open(self, flags),
+            S_IFREG => self.open_regular(flags),
             S_IFDIR => dir::open(&self),
             S_IFLNK => Err(Errno::ELOOP),
             _ => special::open(&self),

@@ -1,7 +1,6 @@
 //! Mappings of host files: the stub maps the host's own page cache.
 
 use core::any::Any;
-use core::sync::atomic::Ordering;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -9,23 +8,22 @@ use chitin_abi::{Errno, Result};
 use chitin_mm::MappedFile;
 
 use super::fd_cache::CachedFd;
-use super::inode::HostInode;
-use crate::inode::Inode;
+use super::file::Regular;
 
 /// A host file as something to map.
-pub(super) struct HostMapping {
-    inode: Arc<HostInode>,
+pub(super) struct HostMapping<I> {
+    inode: Arc<I>,
     fd: Arc<CachedFd>,
     writes: bool,
 }
 
-impl HostMapping {
-    pub fn new(inode: &Arc<HostInode>, fd: &Arc<CachedFd>, writes: bool) -> Arc<Self> {
+impl<I: Regular> HostMapping<I> {
+    pub fn new(inode: &Arc<I>, fd: &Arc<CachedFd>, writes: bool) -> Arc<Self> {
         Arc::new(Self { inode: Arc::clone(inode), fd: Arc::clone(fd), writes })
     }
 }
 
-impl MappedFile for HostMapping {
+impl<I: Regular> MappedFile for HostMapping<I> {
     fn host_file(&self, offset: u64, _len: u64, write: bool) -> Result<(Arc<OwnedFd>, u64)> {
         if write && !self.writes {
             return Err(Errno::EACCES);
@@ -38,7 +36,7 @@ impl MappedFile for HostMapping {
     }
 
     fn ino(&self) -> u64 {
-        self.inode.ino
+        self.inode.ino()
     }
 
     fn path(&self) -> Vec<u8> {
@@ -46,7 +44,7 @@ impl MappedFile for HostMapping {
     }
 
     fn key(&self) -> u64 {
-        let mixed = self.inode.ino.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mixed = self.inode.ino().wrapping_mul(0x9e37_79b9_7f4a_7c15);
         mixed.rotate_left(29) ^ self.inode.super_block().dev.wrapping_mul(0xbf58_476d_1ce4_e5b9)
     }
 
@@ -56,7 +54,7 @@ impl MappedFile for HostMapping {
 
     fn mapped(&self, shared_writable: bool) {
         if shared_writable {
-            self.inode.volatile.store(true, Ordering::Relaxed);
+            self.inode.set_volatile();
         }
     }
 }

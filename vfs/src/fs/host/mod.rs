@@ -31,8 +31,8 @@
 mod attr;
 mod change;
 mod dir;
-mod fd_cache;
-mod file;
+pub(super) mod fd_cache;
+pub(super) mod file;
 mod inode;
 mod map;
 mod open;
@@ -50,7 +50,7 @@ mod tests;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use chitin_abi::fs::S_IFDIR;
+use chitin_abi::fs::{S_IFDIR, S_IFREG};
 use chitin_abi::{Errno, Result};
 use parking_lot::Mutex;
 
@@ -59,6 +59,7 @@ use crate::inode::Inode;
 use crate::super_block::{FileSystem, FsStats, SuperBlock};
 
 use fd_cache::FdCache;
+use open::Access;
 use table::Table;
 
 /// Who may change the tree.
@@ -144,6 +145,26 @@ impl HostFs {
     fn is_shared(&self) -> bool {
         self.options.cache == CachePolicy::Shared
     }
+}
+
+/// A descriptor of a regular file of a host tree, for reading or for reading and writing: what a file server gives
+/// away. It shares its open file with nobody who cares about the position.
+///
+/// # Errors
+/// EOPNOTSUPP for other files and other file systems, EROFS, EACCES, those of `openat2(2)`.
+pub fn descriptor(inode: &dyn Inode, write: bool) -> Result<Arc<OwnedFd>> {
+    let inode = inode.as_any().downcast_ref::<inode::HostInode>().ok_or(Errno::EOPNOTSUPP)?;
+    if inode.kind != S_IFREG {
+        return Err(Errno::EOPNOTSUPP);
+    }
+    if write {
+        inode.fs.check_writable()?;
+    }
+    let fd = inode.data_fd(if write { Access::Write } else { Access::Read })?;
+    if write {
+        file::Regular::set_volatile(inode);
+    }
+    Ok(Arc::clone(&fd.fd))
 }
 
 impl FileSystem for HostFs {

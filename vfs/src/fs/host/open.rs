@@ -181,7 +181,11 @@ impl HostInode {
             return Ok(fd);
         }
         let fd = match access {
-            Access::Read => CachedFd::new(self.open_again(OFlags::RDONLY)?),
+            Access::Read => match self.open_again(OFlags::RDONLY) {
+                Ok(fd) => CachedFd::new(fd),
+                // Without its name only what is open already can be used.
+                Err(error) => return self.live_data_fd(Access::Write).ok_or(error),
+            },
             Access::Write => match self.open_again(OFlags::RDWR) {
                 Ok(fd) => CachedFd::new(fd),
                 Err(Errno::EACCES) => return Ok(CachedFd::new(self.open_again(OFlags::WRONLY)?)),
@@ -244,18 +248,22 @@ impl HostInode {
             let weak = [&fds.read, &fds.write, &fds.path];
             weak.into_iter().filter_map(Weak::upgrade).collect::<Vec<_>>()
         };
-        let fds = if live.is_empty() { self.open_to_keep().into_iter().collect() } else { live };
-        for fd in fds {
+        let writable = self.fds.lock().write.strong_count() > 0;
+        let more = if writable { None } else { self.open_to_keep(!live.is_empty()) };
+        for fd in live.into_iter().chain(more) {
             self.pin(fd);
         }
     }
 
-    fn open_to_keep(&self) -> Option<Arc<CachedFd>> {
-        if self.kind == chitin_abi::fs::S_IFREG
-            && let Ok(fd) = self.data_fd(Access::Read)
-        {
-            return Some(fd);
+    /// The best descriptor that can be had; one that cannot write only where there is none yet.
+    fn open_to_keep(&self, has_one: bool) -> Option<Arc<CachedFd>> {
+        if self.kind == chitin_abi::fs::S_IFREG {
+            let writable = self.fs.check_writable().and_then(|()| self.data_fd(Access::Write)).ok();
+            let found = writable.or_else(|| self.data_fd(Access::Read).ok());
+            if found.is_some() || has_one {
+                return found;
+            }
         }
-        self.open_again(OFlags::PATH).ok().map(CachedFd::new)
+        if has_one { None } else { self.open_again(OFlags::PATH).ok().map(CachedFd::new) }
     }
 }
