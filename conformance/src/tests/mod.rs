@@ -15,9 +15,12 @@ mod mmap;
 mod mqueue;
 mod open;
 mod pipe;
+mod process;
 mod ptrace;
 mod select;
 mod signal;
+mod signals;
+mod support;
 mod sysvipc;
 mod timer;
 mod tree;
@@ -27,10 +30,14 @@ mod wait;
 /// All families, by name.
 pub const FAMILIES: &[Family] = &[
     attr::FAMILY,
+    process::clone::FAMILY,
+    process::clone3::FAMILY,
     cred::FAMILY,
     epoll::FAMILY,
     eventfd::FAMILY,
     exec::FAMILY,
+    process::execve::FAMILY,
+    process::pidfd::FAMILY,
     fcntl::FAMILY,
     futex::FAMILY,
     inotify::FAMILY,
@@ -41,10 +48,14 @@ pub const FAMILIES: &[Family] = &[
     pipe::FAMILY,
     ptrace::FAMILY,
     select::FAMILY,
+    signals::restart::FAMILY,
+    signals::send::FAMILY,
     signal::FAMILY,
     sysvipc::FAMILY,
     timer::FAMILY,
     tree::FAMILY,
     unix::FAMILY,
     wait::FAMILY,
+    process::wait4::FAMILY,
+    process::waitid::FAMILY,
 ];

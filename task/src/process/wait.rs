@@ -14,7 +14,7 @@ use chitin_abi::signal::{CLD_CONTINUED, CLD_STOPPED, CLD_TRAPPED, SIGCHLD, SIGCO
 use chitin_abi::{Errno, Result};
 
 use super::exit::child_code;
-use super::{ProcessEntry, ThreadGroup, Tree, Zombie};
+use super::{GroupExit, ProcessEntry, ThreadGroup, Tree, Zombie};
 use crate::context::Ctx;
 use crate::error::{Restart, SysResult};
 use crate::ptrace::link::{self, News};
@@ -86,7 +86,8 @@ fn look(task: &Arc<Task>, target: Target, options: u32) -> Result<Option<Report>
         if !matches(entry, task, target, options) {
             continue;
         }
-        any = true;
+        // As on Linux, a zombie is nothing to wait for where the call does not take exits.
+        any |= entry.zombie.is_none() || options & WEXITED != 0 || is_hidden(entry, &task.group);
         if let Some(change) = change(entry, &task.group, options) {
             found = Some((child, change));
             break;
@@ -179,10 +180,11 @@ enum Change {
 
 fn change(entry: &ProcessEntry, own: &ThreadGroup, options: u32) -> Option<Change> {
     if let Some(zombie) = entry.zombie {
-        if link::is_hidden(&entry.group, own) {
-            return None;
-        }
-        return (options & WEXITED != 0).then_some(Change::Exited(zombie));
+        let taken = options & WEXITED != 0 && !is_hidden(entry, own);
+        return taken.then_some(Change::Exited(zombie));
+    }
+    if matches!(*entry.group.exit.lock(), GroupExit::Exiting(_)) {
+        return None;
     }
     if options & WSTOPPED != 0
         && let Some(signal) = entry.stop_report
@@ -191,6 +193,11 @@ fn change(entry: &ProcessEntry, own: &ThreadGroup, options: u32) -> Option<Chang
         return Some(Change::Stopped(signal));
     }
     (options & WCONTINUED != 0 && entry.continue_report).then_some(Change::Continued)
+}
+
+/// Whether a tracer learns of this zombie first.
+fn is_hidden(entry: &ProcessEntry, own: &ThreadGroup) -> bool {
+    link::is_hidden(&entry.group, own)
 }
 
 fn report(task: &Task, entry: &ProcessEntry, change: Change) -> Report {

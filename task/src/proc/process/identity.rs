@@ -36,6 +36,8 @@ struct Place {
     exit_signal: u32,
     threads: usize,
     zombie: Option<crate::process::Zombie>,
+    /// Whether it is a process whose first thread has ended.
+    headless: bool,
     stopped: bool,
     name: Vec<u8>,
 }
@@ -51,6 +53,7 @@ fn place(object: &Object) -> Result<Place> {
         exit_signal: entry.exit_signal,
         threads: entry.tasks.len(),
         zombie: entry.zombie,
+        headless: !object.is_thread() && !entry.tasks.iter().any(|task| task.is_leader()),
         stopped: entry.stopped,
         name: entry.name.clone(),
     })
@@ -60,6 +63,7 @@ fn place(object: &Object) -> Result<Place> {
 fn state(place: &Place, task: Option<&Arc<Task>>) -> char {
     match task {
         None => 'Z',
+        Some(_) if place.headless => 'Z',
         Some(task) if task.trace.is_stopped() => 't',
         Some(_) if place.stopped => 'T',
         Some(task) if task.sleeping.load(Ordering::Relaxed) => 'S',

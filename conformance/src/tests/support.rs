@@ -1,0 +1,212 @@
+//! What many bodies share: structures as bytes, children and threads, what /proc shows.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use chitin_abi::Result;
+use chitin_abi::mm::{MAP_ANONYMOUS, MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE};
+
+use crate::call;
+use crate::suite::{Calls, Child, Fd, Files, Kernel, Mapping, Processes};
+
+/// Size of a page.
+pub(super) const PAGE: usize = 4096;
+/// One millisecond in nanoseconds.
+pub(super) const MS: i64 = 1_000_000;
+/// `WNOHANG`, `WUNTRACED`, `WEXITED`, `WCONTINUED`, `WNOWAIT`, `__WALL`, `__WCLONE`.
+pub(super) const WNOHANG: u32 = 1;
+pub(super) const WUNTRACED: u32 = 2;
+pub(super) const WEXITED: u32 = 4;
+pub(super) const WCONTINUED: u32 = 8;
+pub(super) const WNOWAIT: u32 = 0x0100_0000;
+pub(super) const WALL: u32 = 0x4000_0000;
+pub(super) const WCLONE: u32 = 0x8000_0000;
+/// How `rt_sigprocmask` changes the mask.
+pub(super) const BLOCK: u32 = 0;
+pub(super) const UNBLOCK: u32 = 1;
+pub(super) const SETMASK: u32 = 2;
+
+/// The bit of a signal in a mask.
+pub(super) const fn bit(signal: u32) -> u64 {
+    1 << (signal - 1)
+}
+
+/// Native words, one behind the other.
+pub(super) fn words<const N: usize>(values: [u64; N]) -> Vec<u8> {
+    values.iter().flat_map(|value| value.to_ne_bytes()).collect()
+}
+
+/// Halves of words, one behind the other.
+pub(super) fn halves<const N: usize>(values: [u32; N]) -> Vec<u8> {
+    values.iter().flat_map(|value| value.to_ne_bytes()).collect()
+}
+
+/// The word at an offset.
+pub(super) fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    u64::from_ne_bytes(bytes[at..at + 8].try_into().unwrap())
+}
+
+/// The half word at an offset.
+pub(super) fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from_ne_bytes(bytes[at..at + 4].try_into().unwrap())
+}
+
+/// The signed half word at an offset.
+pub(super) fn i32_at(bytes: &[u8], at: usize) -> i32 {
+    u32_at(bytes, at).cast_signed()
+}
+
+/// `struct timespec` of nanoseconds.
+pub(super) fn timespec(ns: i64) -> Vec<u8> {
+    words([ns.div_euclid(1000 * MS).cast_unsigned(), ns.rem_euclid(1000 * MS).cast_unsigned()])
+}
+
+/// What a clock shows, in nanoseconds.
+pub(super) fn now(k: &dyn Kernel, clock: i32) -> i64 {
+    let mut time = [0; 16];
+    call!(k, CLOCK_GETTIME, clock, &mut time).unwrap();
+    u64_at(&time, 0).cast_signed() * 1000 * MS + u64_at(&time, 8).cast_signed()
+}
+
+/// Runs a body in a child of its own, because it changes the process; fails where it fails.
+#[track_caller]
+pub(super) fn apart(k: &dyn Kernel, mut body: impl FnMut()) {
+    let child = k.child(|| {
+        body();
+        0
+    });
+    assert_eq!(k.status(child), 0, "the child's status");
+}
+
+/// Runs a body in a child as user and group 1000, without any capability.
+#[track_caller]
+pub(super) fn as_user(k: &dyn Kernel, mut body: impl FnMut()) {
+    apart(k, || {
+        call!(k, SETGROUPS, 0, 0).unwrap();
+        call!(k, SETRESGID, 1000, 1000, 1000).unwrap();
+        call!(k, SETRESUID, 1000, 1000, 1000).unwrap();
+        body();
+    });
+}
+
+/// What a call that makes a process returned: in the child `body` runs and its result is the exit code.
+pub(super) fn born(k: &dyn Kernel, made: Result<u64>, body: impl FnOnce() -> i32) -> Result<Child> {
+    if made == Ok(0) {
+        let code = catch_unwind(AssertUnwindSafe(body)).unwrap_or(101);
+        let _ = call!(k, EXIT_GROUP, code);
+    }
+    Ok(Child { pid: made? as i32 })
+}
+
+/// A child that sleeps until somebody ends it.
+pub(super) fn sleeper(k: &dyn Kernel) -> Child {
+    k.child(|| {
+        loop {
+            k.sleep_ms(1000);
+        }
+    })
+}
+
+/// Kills and reaps a child.
+pub(super) fn end(k: &dyn Kernel, child: Child) {
+    k.kill(child.pid, 9).unwrap();
+    assert_eq!(k.wait4(child.pid, WALL), Ok((child.pid, 9)));
+}
+
+/// Waits until something is so, for five seconds at most.
+#[track_caller]
+pub(super) fn until(k: &dyn Kernel, mut so: impl FnMut() -> bool) {
+    for _ in 0..2500 {
+        if so() {
+            return;
+        }
+        k.sleep_ms(2);
+    }
+    panic!("it did not happen");
+}
+
+/// Runs `body` in a second thread and waits for it.
+pub(super) fn in_thread<R: Send>(body: impl FnOnce() -> R + Send) -> R {
+    std::thread::scope(|scope| scope.spawn(body).join()).unwrap()
+}
+
+/// The id of this thread.
+pub(super) fn gettid(k: &dyn Kernel) -> i32 {
+    call!(k, GETTID).unwrap() as i32
+}
+
+/// A file of /proc as text.
+pub(super) fn text(k: &dyn Kernel, name: &str) -> String {
+    String::from_utf8_lossy(&k.content(name)).into_owned()
+}
+
+/// The value of a `Key:` line of a process's status.
+pub(super) fn status_of(k: &dyn Kernel, pid: &str, key: &str) -> String {
+    field(&text(k, &format!("/proc/{pid}/status")), key)
+}
+
+/// The value of a `Key:` line.
+pub(super) fn field(text: &str, key: &str) -> String {
+    let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
+    line.unwrap_or_else(|| panic!("no {key} in {text}")).trim().to_owned()
+}
+
+/// The fields of `/proc/…/stat` from the third one on (the state), which stands at 0.
+pub(super) fn stat_fields(k: &dyn Kernel, pid: &str) -> Vec<String> {
+    let text = text(k, &format!("/proc/{pid}/stat"));
+    let (_, rest) = text.rsplit_once(") ").unwrap();
+    rest.split_whitespace().map(str::to_owned).collect()
+}
+
+/// Waits until a process sleeps in a call.
+#[track_caller]
+pub(super) fn asleep(k: &dyn Kernel, child: Child) {
+    until(k, || stat_fields(k, &child.pid.to_string())[0] == "S");
+}
+
+/// Anonymous memory of this process.
+pub(super) fn memory(k: &dyn Kernel, pages: usize) -> Box<dyn Mapping> {
+    k.map(pages * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0).unwrap()
+}
+
+/// Memory that children share.
+pub(super) fn shared(k: &dyn Kernel, pages: usize) -> Box<dyn Mapping> {
+    k.map(pages * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0).unwrap()
+}
+
+/// The half word at an offset of a mapping.
+pub(super) fn peek(memory: &dyn Mapping, at: usize) -> u32 {
+    u32::from_ne_bytes([0, 1, 2, 3].map(|index| memory.get(at + index)))
+}
+
+/// Writes the half word at an offset of a mapping.
+pub(super) fn poke(memory: &dyn Mapping, at: usize, value: u32) {
+    for (index, byte) in value.to_ne_bytes().into_iter().enumerate() {
+        memory.set(at + index, byte);
+    }
+}
+
+/// Writes bytes into a file that exists.
+pub(super) fn put(k: &dyn Kernel, name: &str, content: &str) -> Result<()> {
+    let fd = k.open(name, 1, 0)?;
+    let written = k.write(fd, content.as_bytes());
+    k.close(fd)?;
+    written.map(drop)
+}
+
+/// A descriptor from a call's result.
+pub(super) fn fd(result: Result<u64>) -> Fd {
+    result.unwrap() as Fd
+}
+
+/// Sends a signal to this process from a child a little later, again and again until it is ended.
+pub(super) fn pester(k: &dyn Kernel, signal: u32) -> Child {
+    let parent = k.getpid();
+    k.child(|| {
+        loop {
+            k.sleep_ms(20);
+            if k.kill(parent, signal).is_err() {
+                return 1;
+            }
+        }
+    })
+}
