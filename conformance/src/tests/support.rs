@@ -35,11 +35,6 @@ pub(super) fn words<const N: usize>(values: [u64; N]) -> Vec<u8> {
     values.iter().flat_map(|value| value.to_ne_bytes()).collect()
 }
 
-/// Halves of words, one behind the other.
-pub(super) fn halves<const N: usize>(values: [u32; N]) -> Vec<u8> {
-    values.iter().flat_map(|value| value.to_ne_bytes()).collect()
-}
-
 /// The word at an offset.
 pub(super) fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_ne_bytes(bytes[at..at + 8].try_into().unwrap())
@@ -124,11 +119,6 @@ pub(super) fn until(k: &dyn Kernel, mut so: impl FnMut() -> bool) {
     panic!("it did not happen");
 }
 
-/// Runs `body` in a second thread and waits for it.
-pub(super) fn in_thread<R: Send>(body: impl FnOnce() -> R + Send) -> R {
-    std::thread::scope(|scope| scope.spawn(body).join()).unwrap()
-}
-
 /// The id of this thread.
 pub(super) fn gettid(k: &dyn Kernel) -> i32 {
     call!(k, GETTID).unwrap() as i32
@@ -178,24 +168,15 @@ pub(super) fn peek(memory: &dyn Mapping, at: usize) -> u32 {
     u32::from_ne_bytes([0, 1, 2, 3].map(|index| memory.get(at + index)))
 }
 
-/// Writes the half word at an offset of a mapping.
-pub(super) fn poke(memory: &dyn Mapping, at: usize, value: u32) {
-    for (index, byte) in value.to_ne_bytes().into_iter().enumerate() {
-        memory.set(at + index, byte);
-    }
-}
-
-/// Writes bytes into a file that exists.
-pub(super) fn put(k: &dyn Kernel, name: &str, content: &str) -> Result<()> {
-    let fd = k.open(name, 1, 0)?;
-    let written = k.write(fd, content.as_bytes());
-    k.close(fd)?;
-    written.map(drop)
-}
-
 /// A descriptor from a call's result.
 pub(super) fn fd(result: Result<u64>) -> Fd {
     result.unwrap() as Fd
+}
+
+/// A call that must succeed, whatever it returns.
+#[track_caller]
+pub(super) fn ok<T>(result: Result<T>) {
+    result.map(|_| ()).unwrap();
 }
 
 /// Sends a signal to this process from a child a little later, again and again until it is ended.

@@ -4,7 +4,8 @@ use chitin_abi::Errno as E;
 use chitin_abi::signal::{SIGCHLD, SIGUSR1};
 
 use super::super::support::{
-    WALL, WCLONE, apart, as_user, bit, born, end, fd, i32_at, sleeper, status_of, text, until,
+    WALL, WCLONE, apart, as_user, bit, born, end, fd, i32_at, memory, now, shared, sleeper,
+    status_of, text, until, words,
 };
 use crate::call;
 use crate::suite::{Arg, Calls, Files, Kernel, Processes, fails, tests};
@@ -97,7 +98,7 @@ tests! { "clone", "clone(2)";
     [clone] exit_signal_is_sigchld_after_exec(k) {
         k.catch(SIGCHLD, 0).unwrap();
         k.catch(SIGUSR1, 0).unwrap();
-        let arguments = super::super::support::words([c"true".as_ptr() as u64, 0]);
+        let arguments = words([c"true".as_ptr() as u64, 0]);
         let child = clone(k, u64::from(SIGUSR1), || { let _ = call!(k, EXECVE, c"/bin/true", arguments.as_slice(), Arg::Null); 1 }).unwrap();
         assert_eq!(k.wait4(child.pid, WALL), Ok((child.pid, 0)));
         assert_eq!((k.caught(SIGCHLD).0, k.caught(SIGUSR1).0), (1, 0));
@@ -194,13 +195,13 @@ tests! { "clone", "clone(2)";
         apart(k, || fails(call!(k, TIMER_GETTIME, i32_at(&id, 0), &mut [0_u8; 32]), E::EINVAL));
     }
     [fork, times] cpu_times_start_at_zero(k) {
-        let start = super::super::support::now(k, 2);
-        while super::super::support::now(k, 2) - start < 30_000_000 { std::hint::black_box(()); }
-        apart(k, || assert!(super::super::support::now(k, 2) < 20_000_000));
+        let start = now(k, 2);
+        while now(k, 2) - start < 30_000_000 { std::hint::black_box(()); }
+        apart(k, || assert!(now(k, 2) < 20_000_000));
     }
     [fork, flock] file_locks_of_the_process_are_not_inherited(k) {
         let file = k.file("f", b"x");
-        let lock = super::super::support::words([1, 0, 0, 0]);
+        let lock = words([1, 0, 0, 0]);
         call!(k, FCNTL, file, 6, lock.as_slice()).unwrap();
         apart(k, || fails(call!(k, FCNTL, file, 6, lock.as_slice()), E::EAGAIN));
     }
@@ -213,14 +214,14 @@ tests! { "clone", "clone(2)";
         });
     }
     [fork, mlock] locked_memory_is_not_inherited(k) needs Root {
-        let memory = super::super::support::memory(k, 4);
+        let memory = memory(k, 4);
         call!(k, MLOCK, memory.address(), 16384).unwrap();
         assert_eq!(status_of(k, "self", "VmLck"), "16 kB");
         apart(k, || assert_eq!(status_of(k, "self", "VmLck"), "0 kB"));
     }
     [fork, setrlimit] process_limit_of_a_user(k) needs Root {
         as_user(k, || {
-            call!(k, SETRLIMIT, 6, super::super::support::words([0, 0]).as_slice()).unwrap();
+            call!(k, SETRLIMIT, 6, words([0, 0]).as_slice()).unwrap();
             fails(k.fork(&mut || 0), E::EAGAIN);
         });
     }
@@ -246,7 +247,7 @@ tests! { "clone", "clone(2)";
         assert_eq!((k.status(child), id), (0, [9; 4]));
     }
     [clone, futex] cleared_tid_in_shared_memory_stays_when_nobody_shares_the_space(k) {
-        let memory = super::super::support::shared(k, 1);
+        let memory = shared(k, 1);
         memory.set(0, 7);
         let made = call!(k, CLONE, CHILD_CLEARTID | CHLD, 0, 0, memory.address(), 0);
         let child = born(k, made, || 0).unwrap();
@@ -258,7 +259,7 @@ tests! { "clone", "clone(2)";
         assert_eq!(call!(k, GETDENTS64, dir, &mut [0_u8; 4096], 4096), Ok(0));
     }
     [fork] pages_are_copied_on_write(k) {
-        let memory = super::super::support::memory(k, 3);
+        let memory = memory(k, 3);
         memory.set(4096, 1);
         apart(k, || { assert_eq!(memory.get(4096), 1); memory.set(4096, 2); memory.set(8192, 3); });
         assert_eq!((memory.get(4096), memory.get(8192)), (1, 0));

@@ -5,10 +5,11 @@ use chitin_abi::fs::{O_CLOEXEC, O_CREAT, O_RDONLY, O_WRONLY};
 use chitin_abi::signal::{SIG_DFL, SIG_IGN, SIGUSR1, SIGUSR2};
 
 use super::super::support::{
-    PAGE, apart, as_user, bit, end, fd, i32_at, in_thread, status_of, text, u64_at, words,
+    PAGE, apart, as_user, bit, born, end, fd, i32_at, memory, ok, status_of, text, u64_at, until,
+    words,
 };
 use crate::call;
-use crate::suite::{Arg, Calls, Files, Kernel, Processes, fails, tests};
+use crate::suite::{Arg, Calls, Files, Kernel, Processes, Threads, fails, tests};
 
 /// Runs a program with these arguments and environment in a child; gives its wait status and standard output.
 fn run(
@@ -77,7 +78,7 @@ tests! { "execve", "execve(2)";
     [execve] environment_arrives_as_given(k) { assert_eq!(run(k, "/bin/cat", &["cat", "/proc/self/environ"], &["A=1", "junk", ""], || ()).1, "A=1\0junk\0\0"); }
     [execve] null_argument_list_becomes_one_empty_argument(k) {
         program(k, "count", b"#!/bin/sh\necho \"$#\"\n", 0o755);
-        let child = k.child(|| { k.dup3(k.open("out", O_CREAT | O_WRONLY, 0o666).unwrap(), 1, 0).unwrap(); call!(k, EXECVE, c"./count", Arg::Null, Arg::Null).unwrap_err().raw() as i32 });
+        let child = k.child(|| { k.dup3(k.open("out", O_CREAT | O_WRONLY, 0o666).unwrap(), 1, 0).unwrap(); call!(k, EXECVE, c"./count", Arg::Null, Arg::Null).unwrap_err().raw() });
         assert_eq!((k.status(child), text(k, "out")), (0, "0\n".to_owned()));
     }
     [execve] first_argument_need_not_be_the_path(k) { assert_eq!(run(k, "/bin/sh", &["other", "-c", "echo $0"], &[], || ()).1, "other\n"); }
@@ -104,7 +105,7 @@ tests! { "execve", "execve(2)";
         call!(k, CHMOD, c".", 0o755).unwrap();
         as_user(k, || {
             let child = k.child(|| exec(k, "./sleep", &["sleep", "100"], &[]).into());
-            super::super::support::until(k, || text(k, &format!("/proc/{}/comm", child.pid)) == "sleep\n");
+            until(k, || text(k, &format!("/proc/{}/comm", child.pid)) == "sleep\n");
             fails(k.readlink(&format!("/proc/{}/exe", child.pid)), E::EACCES);
             end(k, child);
         });
@@ -130,7 +131,7 @@ tests! { "execve", "execve(2)";
         let long = "x".repeat(100_000);
         let many = vec![long.as_str(); 12];
         assert_eq!(run(k, "/bin/true", &many, &[], || ()).0, 0);
-        let before = || drop(call!(k, SETRLIMIT, 3, words([1 << 22, u64::MAX]).as_slice()).unwrap());
+        let before = || ok(call!(k, SETRLIMIT, 3, words([1 << 22, u64::MAX]).as_slice()));
         assert_eq!(run(k, "/bin/true", &many, &[], before).0, 7 << 8);
     }
     [execve] text_file_busy(k) {
@@ -143,7 +144,7 @@ tests! { "execve", "execve(2)";
     [execve, open] running_program_cannot_be_written(k) {
         program(k, "sleep", &k.content("/bin/sleep"), 0o755);
         let child = k.child(|| exec(k, "./sleep", &["sleep", "100"], &[]).into());
-        super::super::support::until(k, || text(k, &format!("/proc/{}/comm", child.pid)) == "sleep\n");
+        until(k, || text(k, &format!("/proc/{}/comm", child.pid)) == "sleep\n");
         fails(k.open("sleep", O_WRONLY, 0), E::ETXTBSY);
         fails(call!(k, TRUNCATE, c"sleep", 0), E::ETXTBSY);
         assert!(k.open("sleep", O_RDONLY, 0).is_ok());
@@ -188,35 +189,35 @@ tests! { "execve", "execve(2)";
     [execve] name_of_a_program_is_not_its_argument(k) { assert_eq!(run(k, "/bin/cat", &["zzz", "/proc/self/comm"], &[], || ()).1, "cat\n"); }
     [execve] close_on_exec_closes(k) {
         let (kept, closed) = (k.dup3(0, 60, 0).unwrap(), k.dup3(0, 61, O_CLOEXEC).unwrap());
-        assert_eq!(shell(k, "ls /proc/self/fd | tr '\\n' ' '", || ()).1.contains(&format!(" {kept} ")), true);
-        assert_eq!(shell(k, "ls /proc/self/fd | tr '\\n' ' '", || ()).1.contains(&format!(" {closed} ")), false);
+        assert!(shell(k, "ls /proc/self/fd | tr '\\n' ' '", || ()).1.contains(&format!(" {kept} ")));
+        assert!(!shell(k, "ls /proc/self/fd | tr '\\n' ' '", || ()).1.contains(&format!(" {closed} ")));
     }
     [execve] failed_exec_closes_nothing(k) { let kept = k.dup3(0, 61, O_CLOEXEC).unwrap(); assert_eq!(error(k, "none"), 2); assert_eq!(k.fcntl(kept, 1, 0), Ok(1)); }
     [execve, rt_sigaction] handlers_become_default(k) { k.catch(SIGUSR1, 0).unwrap(); assert_eq!(shell(k, "kill -USR1 $$; exit 3", || ()).0, SIGUSR1 as i32); }
     [execve, rt_sigaction] ignored_signals_stay_ignored(k) { k.set_action(SIGUSR2, SIG_IGN).unwrap(); assert_eq!(shell(k, "kill -USR2 $$; exit 3", || ()).0, 3 << 8); k.set_action(SIGUSR2, SIG_DFL).unwrap(); }
-    [execve] mask_stays(k) { let (_, out) = run(k, "/bin/grep", &["grep", "SigBlk", "/proc/self/status"], &[], || drop(k.set_mask(0, bit(SIGUSR1)).unwrap())); assert_eq!(out, "SigBlk:\t0000000000000200\n"); }
+    [execve] mask_stays(k) { let (_, out) = run(k, "/bin/grep", &["grep", "SigBlk", "/proc/self/status"], &[], || ok(k.set_mask(0, bit(SIGUSR1)))); assert_eq!(out, "SigBlk:\t0000000000000200\n"); }
     [execve] pending_signals_stay(k) {
         let (_, out) = run(k, "/bin/grep", &["grep", "Pnd", "/proc/self/status"], &[], || { k.set_mask(0, bit(SIGUSR1)).unwrap(); k.kill(k.getpid(), SIGUSR1).unwrap(); });
         assert_eq!(out, "SigPnd:\t0000000000000000\nShdPnd:\t0000000000000200\n");
     }
     [execve, sigaltstack] alternate_stack_is_gone(k) {
-        let memory = super::super::support::memory(k, 4);
-        let before = || drop(call!(k, SIGALTSTACK, words([memory.address(), 0, 16384]).as_slice(), Arg::Null).unwrap());
+        let memory = memory(k, 4);
+        let before = || ok(call!(k, SIGALTSTACK, words([memory.address(), 0, 16384]).as_slice(), Arg::Null));
         assert_eq!(run(k, "/bin/true", &["t"], &[], before).0, 0);
     }
-    [execve, alarm] alarms_stay(k) { assert_eq!(run(k, "/bin/sleep", &["sleep", "5"], &[], || drop(call!(k, ALARM, 1).unwrap())).0, 14); }
+    [execve, alarm] alarms_stay(k) { assert_eq!(run(k, "/bin/sleep", &["sleep", "5"], &[], || ok(call!(k, ALARM, 1))).0, 14); }
     [execve] nice_and_umask_stay(k) { let (_, out) = shell(k, "umask; nice", || { call!(k, UMASK, 0o27).unwrap(); call!(k, SETPRIORITY, 0, 0, 3).unwrap(); }); assert_eq!(out, "0027\n3\n"); }
-    [execve] directory_stays(k) { k.mkdir("d", 0o755).unwrap(); let (_, out) = shell(k, "basename $(readlink /proc/self/cwd)", || drop(call!(k, CHDIR, c"d").unwrap())); assert_eq!(out, "d\n"); }
-    [execve, prlimit64] limits_stay(k) { let (_, out) = shell(k, "ulimit -n", || drop(call!(k, SETRLIMIT, 7, words([123, 456]).as_slice()).unwrap())); assert_eq!(out, "123\n"); }
-    [execve, setpgid] group_and_session_stay(k) { let (_, out) = shell(k, "cut -d' ' -f5,6 /proc/$$/stat", || drop(call!(k, SETSID).unwrap())); let (group, session) = out.trim().split_once(' ').unwrap(); assert_eq!(group, session); }
-    [execve] locked_and_mapped_memory_is_gone(k) needs Root { let (_, out) = run(k, "/bin/grep", &["grep", "VmLck", "/proc/self/status"], &[], || drop(call!(k, MLOCKALL, 3).unwrap())); assert_eq!(out, "VmLck:\t       0 kB\n"); }
+    [execve] directory_stays(k) { k.mkdir("d", 0o755).unwrap(); let (_, out) = shell(k, "basename $(readlink /proc/self/cwd)", || ok(call!(k, CHDIR, c"d"))); assert_eq!(out, "d\n"); }
+    [execve, prlimit64] limits_stay(k) { let (_, out) = shell(k, "ulimit -n", || ok(call!(k, SETRLIMIT, 7, words([123, 456]).as_slice()))); assert_eq!(out, "123\n"); }
+    [execve, setpgid] group_and_session_stay(k) { let (_, out) = shell(k, "cut -d' ' -f5,6 /proc/$$/stat", || ok(call!(k, SETSID))); let (group, session) = out.trim().split_once(' ').unwrap(); assert_eq!(group, session); }
+    [execve] locked_and_mapped_memory_is_gone(k) needs Root { let (_, out) = run(k, "/bin/grep", &["grep", "VmLck", "/proc/self/status"], &[], || ok(call!(k, MLOCKALL, 3))); assert_eq!(out, "VmLck:\t       0 kB\n"); }
     [execve] threads_are_gone_and_the_id_is_the_leaders(k) {
         let child = k.child(|| {
-            std::thread::scope(|scope| { scope.spawn(|| loop { k.sleep_ms(100) }); scope.spawn(|| exec(k, "/bin/sh", &["sh", "-c", "[ $(ls /proc/$$/task | wc -l) = 1 ] && exit 9"], &["PATH=/bin:/usr/bin"])); loop { k.sleep_ms(100) } })
+            std::thread::scope(|scope| { scope.spawn(|| loop { k.sleep_ms(100); }); scope.spawn(|| exec(k, "/bin/sh", &["sh", "-c", "[ $(ls /proc/$$/task | wc -l) = 1 ] && exit 9"], &["PATH=/bin:/usr/bin"])); loop { k.sleep_ms(100); } })
         });
         assert_eq!(k.status(child), 9 << 8);
     }
-    [execve] failing_exec_in_a_thread_leaves_the_others(k) { assert_eq!(in_thread(|| error(k, "none")), 2); assert_eq!(k.getpid(), call!(k, GETTID).unwrap() as i32); }
+    [execve] failing_exec_in_a_thread_leaves_the_others(k) { assert_eq!(k.on_thread(|| error(k, "none")), 2); assert_eq!(k.getpid(), call!(k, GETTID).unwrap() as i32); }
     [execve] setuid_bit_changes_the_effective_user(k) needs Root {
         program(k, "id", &k.content("/usr/bin/id"), 0o755);
         call!(k, CHOWN, c"id", 1234, 4321).unwrap();
@@ -229,7 +230,7 @@ tests! { "execve", "execve(2)";
         program(k, "id", &k.content("/usr/bin/id"), 0o755);
         call!(k, CHOWN, c"id", 1234, 4321).unwrap();
         call!(k, CHMOD, c"id", 0o6755).unwrap();
-        assert_eq!(run(k, "./id", &["id", "-u"], &[], || drop(call!(k, PRCTL, 38, 1, 0, 0, 0).unwrap())).1, "0\n");
+        assert_eq!(run(k, "./id", &["id", "-u"], &[], || ok(call!(k, PRCTL, 38, 1, 0, 0, 0))).1, "0\n");
     }
     [execve] setgid_without_group_execute_is_a_lock_mark(k) needs Root {
         program(k, "id", &k.content("/usr/bin/id"), 0o755);
@@ -254,16 +255,16 @@ tests! { "execve", "execve(2)";
         assert_eq!(run(k, "./t", &["t"], &["LD_SHOW_AUXV=1"], || ()), (0, String::new()));
     }
     [execve] root_without_effective_id_loses_capabilities(k) needs Root {
-        let (_, out) = run(k, "/bin/grep", &["grep", "Cap[PE]", "/proc/self/status"], &[], || drop(call!(k, SETRESUID, 1000, 1000, 1000).unwrap()));
+        let (_, out) = run(k, "/bin/grep", &["grep", "Cap[PE]", "/proc/self/status"], &[], || ok(call!(k, SETRESUID, 1000, 1000, 1000)));
         assert_eq!(out, "CapPrm:\t0000000000000000\nCapEff:\t0000000000000000\n");
     }
     [execve] saved_id_becomes_the_effective_one(k) needs Root {
-        let (_, out) = run(k, "/bin/grep", &["grep", "Uid", "/proc/self/status"], &[], || drop(call!(k, SETRESUID, 1, 2, 3).unwrap()));
+        let (_, out) = run(k, "/bin/grep", &["grep", "Uid", "/proc/self/status"], &[], || ok(call!(k, SETRESUID, 1, 2, 3)));
         assert_eq!(out, "Uid:\t1\t2\t2\t2\n");
     }
     [execve, unshare] shared_descriptors_are_unshared(k) {
         let file = k.dup3(0, 70, O_CLOEXEC).unwrap();
-        let child = super::super::support::born(k, call!(k, CLONE, 0x400 | 17, 0, 0, 0, 0), || exec(k, "/bin/true", &["t"], &[]).into()).unwrap();
+        let child = born(k, call!(k, CLONE, 0x400 | 17, 0, 0, 0, 0), || exec(k, "/bin/true", &["t"], &[]).into()).unwrap();
         assert_eq!((k.status(child), k.fcntl(file, 1, 0)), (0, Ok(1)));
     }
     [execve] vector_names_the_program(k) {
@@ -314,7 +315,7 @@ tests! { "execve", "execve(2)";
         assert_eq!(k.status(child), 0);
     }
     [execve, prctl] name_dumpable_and_death_signal_are_reset(k) {
-        let (_, out) = run(k, "/bin/grep", &["grep", "Name", "/proc/self/status"], &[], || drop(call!(k, PRCTL, 15, c"old").unwrap()));
+        let (_, out) = run(k, "/bin/grep", &["grep", "Name", "/proc/self/status"], &[], || ok(call!(k, PRCTL, 15, c"old")));
         assert_eq!(out, "Name:\tgrep\n");
         apart(k, || { let mut signal = [0_u8; 4]; call!(k, PRCTL, 1, 10, 0, 0, 0).unwrap(); call!(k, PRCTL, 2, &mut signal, 0, 0, 0).unwrap(); assert_eq!(i32_at(&signal, 0), 10); });
         assert_eq!(status_of(k, "self", "Threads"), "1");

@@ -5,10 +5,10 @@ use chitin_abi::poll::POLLIN;
 use chitin_abi::signal::{SIGKILL, SIGTERM, SIGUSR1};
 
 use super::super::support::{
-    apart, as_user, bit, end, fd, gettid, i32_at, in_thread, sleeper, text, until,
+    apart, as_user, asleep, bit, end, fd, gettid, i32_at, ok, sleeper, stat_fields, text, until,
 };
 use crate::call;
-use crate::suite::{Arg, Calls, Fd, Files, Kernel, Processes, fails, tests};
+use crate::suite::{Arg, Calls, Fd, Files, Kernel, Processes, Threads, fails, tests};
 
 const THREAD: u32 = 0o200;
 
@@ -31,12 +31,12 @@ tests! { "pidfd", "pidfd_open(2)";
     [pidfd_open] zero_and_negative_ids(k) { for pid in [0, -1, i32::MIN] { fails(call!(k, PIDFD_OPEN, pid, 0), E::EINVAL); } }
     [pidfd_open] unknown_id(k) { fails(call!(k, PIDFD_OPEN, 0x3fff_ffff, 0), E::ESRCH); }
     [pidfd_open] thread_is_no_process(k) {
-        in_thread(|| { let found = call!(k, PIDFD_OPEN, gettid(k), 0); assert!(matches!(found, Err(E::EINVAL | E::ENOENT)), "{found:?}"); });
+        k.on_thread(|| { let found = call!(k, PIDFD_OPEN, gettid(k), 0); assert!(matches!(found, Err(E::EINVAL | E::ENOENT)), "{found:?}"); });
     }
-    [pidfd_open] thread_with_the_flag(k) { in_thread(|| assert!(call!(k, PIDFD_OPEN, gettid(k), THREAD).is_ok())); }
+    [pidfd_open] thread_with_the_flag(k) { k.on_thread(|| assert!(call!(k, PIDFD_OPEN, gettid(k), THREAD).is_ok())); }
     [pidfd_open] zombie_can_be_opened(k) {
         let child = k.child(|| 0);
-        until(k, || super::super::support::stat_fields(k, &child.pid.to_string())[0] == "Z");
+        until(k, || stat_fields(k, &child.pid.to_string())[0] == "Z");
         let zombie = open(k, child.pid);
         assert_eq!(k.ready(zombie, POLLIN), POLLIN);
         k.status(child);
@@ -92,8 +92,8 @@ tests! { "pidfd", "pidfd_open(2)";
         apart(k, || {
             call!(k, SETPGID, 0, 0).unwrap();
             k.catch(SIGTERM, 0).unwrap();
-            let child = k.child(|| { k.set_action(SIGTERM, 0).unwrap(); loop { k.sleep_ms(1000) } });
-            super::super::support::asleep(k, child);
+            let child = k.child(|| { k.set_action(SIGTERM, 0).unwrap(); loop { k.sleep_ms(1000); } });
+            asleep(k, child);
             call!(k, PIDFD_SEND_SIGNAL, open(k, k.getpid()), SIGTERM, Arg::Null, 4).unwrap();
             assert_eq!((k.status(child), k.caught(SIGTERM).0), (15, 1));
         });
@@ -122,9 +122,9 @@ tests! { "pidfd", "pidfd_open(2)";
         fails(call!(k, PIDFD_GETFD, pidfd, 0, 0), E::ESRCH);
     }
     [pidfd_getfd] needs_the_right_to_trace(k) needs Root { let own = open(k, k.getpid()); as_user(k, || fails(call!(k, PIDFD_GETFD, own, 0, 0), E::EPERM)); }
-    [pidfd_open, setns] descriptor_of_the_own_process(k) needs Root { apart(k, || drop(call!(k, SETNS, open(k, k.getpid()), 0x0400_0000).unwrap())); }
+    [pidfd_open, setns] descriptor_of_the_own_process(k) needs Root { apart(k, || ok(call!(k, SETNS, open(k, k.getpid()), 0x0400_0000))); }
     [pidfd_open, setns] joins_several_namespaces(k) needs Root {
-        let child = k.child(|| { call!(k, UNSHARE, 0x0400_0000 | 0x0800_0000).unwrap(); call!(k, SETHOSTNAME, c"other", 5).unwrap(); loop { k.sleep_ms(1000) } });
+        let child = k.child(|| { call!(k, UNSHARE, 0x0400_0000 | 0x0800_0000).unwrap(); call!(k, SETHOSTNAME, c"other", 5).unwrap(); loop { k.sleep_ms(1000); } });
         until(k, || k.readlink(&format!("/proc/{}/ns/ipc", child.pid)) != k.readlink("/proc/self/ns/ipc"));
         k.sleep_ms(20);
         let pidfd = open(k, child.pid);

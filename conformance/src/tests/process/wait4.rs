@@ -6,11 +6,11 @@ use chitin_abi::signal::{
 };
 
 use super::super::support::{
-    WALL, WCLONE, WCONTINUED, WNOHANG, WUNTRACED, apart, asleep, born, end, in_thread, now, pester,
-    sleeper, u64_at, until,
+    WALL, WCLONE, WCONTINUED, WNOHANG, WUNTRACED, apart, asleep, born, end, now, pester, sleeper,
+    stat_fields, u64_at, until,
 };
 use crate::call;
-use crate::suite::{Arg, Calls, Processes, fails, tests};
+use crate::suite::{Arg, Calls, Processes, Threads, fails, tests};
 
 const WNOTHREAD: u32 = 0x2000_0000;
 const WSTOPPED_BY: fn(u32) -> i32 = |signal| (signal << 8 | 0x7f).cast_signed();
@@ -57,7 +57,7 @@ tests! { "wait4", "wait4(2)";
     [wait4, getrusage] waited_children_count_and_others_do_not(k) {
         let child = k.child(|| { while now(k, 2) < 50_000_000 {} 0 });
         let spent = || { let mut usage = [0_u8; 144]; call!(k, GETRUSAGE, -1, &mut usage).unwrap(); u64_at(&usage, 0) * 1_000_000 + u64_at(&usage, 8) + u64_at(&usage, 16) * 1_000_000 + u64_at(&usage, 24) };
-        until(k, || super::super::support::stat_fields(k, &child.pid.to_string())[0] == "Z");
+        until(k, || stat_fields(k, &child.pid.to_string())[0] == "Z");
         assert_eq!(spent(), 0);
         k.status(child);
         assert!(spent() >= 30_000, "{}", spent());
@@ -76,12 +76,12 @@ tests! { "wait4", "wait4(2)";
     }
     [wait4] wnothread_sees_children_of_this_thread_alone(k) {
         let child = k.child(|| 0);
-        in_thread(|| fails(k.wait4(child.pid, WNOTHREAD), E::ECHILD));
+        k.on_thread(|| fails(k.wait4(child.pid, WNOTHREAD), E::ECHILD));
         assert_eq!(k.wait4(child.pid, WNOTHREAD), Ok((child.pid, 0)));
     }
     [wait4] threads_share_children(k) {
         let child = k.child(|| 9);
-        assert_eq!(in_thread(|| k.wait4(child.pid, 0)), Ok((child.pid, 9 << 8)));
+        assert_eq!(k.on_thread(|| k.wait4(child.pid, 0)), Ok((child.pid, 9 << 8)));
     }
     [wait4] every_unknown_option(k) { for option in [0x10, 0x40, 0x100, 0x0010_0000] { fails(k.wait4(-1, option), E::EINVAL); } }
     [wait4] wexited_and_wnowait_are_no_options_here(k) { for option in [4_u32, 0x0100_0000] { fails(k.wait4(-1, option), E::EINVAL); } }
@@ -159,7 +159,7 @@ tests! { "wait4", "wait4(2)";
     [wait4] stop_is_not_reported_without_the_option(k) {
         let child = sleeper(k);
         k.kill(child.pid, SIGSTOP).unwrap();
-        until(k, || super::super::support::stat_fields(k, &child.pid.to_string())[0] == "T");
+        until(k, || stat_fields(k, &child.pid.to_string())[0] == "T");
         assert_eq!(k.wait4(child.pid, WNOHANG), Ok((0, 0)));
         end(k, child);
     }
@@ -199,13 +199,13 @@ tests! { "wait4", "wait4(2)";
     }
     [exit_group] other_threads_end_too(k) {
         let child = k.child(|| {
-            std::thread::scope(|scope| { scope.spawn(|| loop { k.sleep_ms(1000) }); let _ = call!(k, EXIT_GROUP, 6); });
+            std::thread::scope(|scope| { scope.spawn(|| loop { k.sleep_ms(1000); }); let _ = call!(k, EXIT_GROUP, 6); });
             1
         });
         assert_eq!(k.status(child), 6 << 8);
     }
     [exit_group] any_thread_may_end_the_process(k) {
-        let child = k.child(|| { in_thread(|| { let _ = call!(k, EXIT_GROUP, 7); }); 1 });
+        let child = k.child(|| { k.on_thread(|| { let _ = call!(k, EXIT_GROUP, 7); }); 1 });
         assert_eq!(k.status(child), 7 << 8);
     }
     [exit, wait4] first_thread_may_end_before_the_others(k) {
@@ -218,12 +218,12 @@ tests! { "wait4", "wait4(2)";
         });
         k.sleep_ms(20);
         assert_eq!(k.wait4(child.pid, WNOHANG), Ok((0, 0)));
-        assert_eq!(super::super::support::stat_fields(k, &child.pid.to_string())[0], "Z");
+        assert_eq!(stat_fields(k, &child.pid.to_string())[0], "Z");
         assert_eq!(k.status(child), 8 << 8);
     }
     [kill, wait4] zombie_can_be_signalled(k) {
         let child = k.child(|| 0);
-        until(k, || super::super::support::stat_fields(k, &child.pid.to_string())[0] == "Z");
+        until(k, || stat_fields(k, &child.pid.to_string())[0] == "Z");
         assert_eq!((k.kill(child.pid, 9), k.kill(child.pid, 0)), (Ok(()), Ok(())));
         assert_eq!(k.status(child), 0);
         fails(k.kill(child.pid, 0), E::ESRCH);

@@ -5,7 +5,7 @@ use chitin_abi::{Errno as E, Result};
 
 use super::super::support::{
     WCONTINUED, WEXITED, WNOHANG, WNOWAIT, WUNTRACED, apart, as_user, asleep, end, fd, i32_at, now,
-    pester, sleeper, u64_at, until,
+    pester, sleeper, stat_fields, u64_at, until,
 };
 use crate::call;
 use crate::suite::{Arg, Calls, Child, Kernel, Processes, fails, tests};
@@ -130,7 +130,7 @@ tests! { "waitid", "waitid(2)";
     }
     [waitid] zombie_leaves_nothing_to_a_wait_for_stops(k) {
         let child = k.child(|| 0);
-        until(k, || super::super::support::stat_fields(k, &child.pid.to_string())[0] == "Z");
+        until(k, || stat_fields(k, &child.pid.to_string())[0] == "Z");
         fails(wait(k, P_PID, child.pid, WUNTRACED | WNOHANG), E::ECHILD);
         assert_eq!(k.status(child), 0);
     }

@@ -4,11 +4,11 @@ use chitin_abi::signal::{SIG_DFL, SIGCONT, SIGKILL, SIGSTOP, SIGTERM, SIGUSR1, S
 use chitin_abi::{Errno as E, Result};
 
 use super::super::support::{
-    BLOCK, UNBLOCK, WUNTRACED, apart, as_user, asleep, bit, end, gettid, i32_at, in_thread,
-    sleeper, until,
+    BLOCK, UNBLOCK, WUNTRACED, apart, as_user, asleep, bit, born, end, gettid, i32_at, ok, sleeper,
+    status_of, until, words,
 };
 use crate::call;
-use crate::suite::{Arg, Calls, Kernel, Processes, fails, tests};
+use crate::suite::{Arg, Calls, Kernel, Processes, Threads, fails, tests};
 
 const SI_QUEUE: i32 = -1;
 const SI_TKILL: i32 = -6;
@@ -46,7 +46,7 @@ fn grouped(k: &dyn Kernel, members: usize, send: impl Fn(i32)) {
                 k.child(|| {
                     k.set_action(SIGTERM, SIG_DFL).unwrap();
                     loop {
-                        k.sleep_ms(1000)
+                        k.sleep_ms(1000);
                     }
                 })
             })
@@ -64,10 +64,10 @@ fn grouped(k: &dyn Kernel, members: usize, send: impl Fn(i32)) {
 
 tests! { "send", "kill(2)";
     [kill] info_of_kill(k) { let me = k.getpid(); assert_eq!(received(k, SIGUSR1, || k.kill(me, SIGUSR1).unwrap()), (10, 0, me, 0, 0)); }
-    [tkill] info_of_tkill(k) { let me = k.getpid(); assert_eq!(received(k, SIGUSR1, || drop(call!(k, TKILL, me, SIGUSR1).unwrap())), (10, SI_TKILL, me, 0, 0)); }
-    [tgkill] info_of_tgkill(k) { let me = k.getpid(); assert_eq!(received(k, SIGUSR1, || drop(tgkill(k, me, me, SIGUSR1).unwrap())), (10, SI_TKILL, me, 0, 0)); }
-    [rt_sigqueueinfo] info_of_sigqueue(k) { let me = k.getpid(); assert_eq!(received(k, SIGUSR1, || drop(call!(k, RT_SIGQUEUEINFO, me, SIGUSR1, info(99, SI_QUEUE, 7).as_slice()).unwrap())), (10, -1, 4242, 2424, 7)); }
-    [rt_tgsigqueueinfo] info_of_tgsigqueue(k) { let me = k.getpid(); assert_eq!(received(k, SIGUSR1, || drop(call!(k, RT_TGSIGQUEUEINFO, me, me, SIGUSR1, info(99, SI_QUEUE, 8).as_slice()).unwrap())), (10, -1, 4242, 2424, 8)); }
+    [tkill] info_of_tkill(k) { let me = k.getpid(); assert_eq!(received(k, SIGUSR1, || ok(call!(k, TKILL, me, SIGUSR1))), (10, SI_TKILL, me, 0, 0)); }
+    [tgkill] info_of_tgkill(k) { let me = k.getpid(); assert_eq!(received(k, SIGUSR1, || ok(tgkill(k, me, me, SIGUSR1))), (10, SI_TKILL, me, 0, 0)); }
+    [rt_sigqueueinfo] info_of_sigqueue(k) { let me = k.getpid(); assert_eq!(received(k, SIGUSR1, || ok(call!(k, RT_SIGQUEUEINFO, me, SIGUSR1, info(99, SI_QUEUE, 7).as_slice()))), (10, -1, 4242, 2424, 7)); }
+    [rt_tgsigqueueinfo] info_of_tgsigqueue(k) { let me = k.getpid(); assert_eq!(received(k, SIGUSR1, || ok(call!(k, RT_TGSIGQUEUEINFO, me, me, SIGUSR1, info(99, SI_QUEUE, 8).as_slice()))), (10, -1, 4242, 2424, 8)); }
     [kill] sender_and_user_of_another_process(k) needs Root {
         let me = k.getpid();
         let mut sender = 0;
@@ -86,8 +86,8 @@ tests! { "send", "kill(2)";
         apart(k, || {
             call!(k, SETPGID, 0, 0).unwrap();
             let root = sleeper(k);
-            let user = k.child(|| { call!(k, SETRESUID, 1000, 1000, 1000).unwrap(); loop { k.sleep_ms(1000) } });
-            until(k, || super::super::support::status_of(k, &user.pid.to_string(), "Uid").starts_with("1000"));
+            let user = k.child(|| { call!(k, SETRESUID, 1000, 1000, 1000).unwrap(); loop { k.sleep_ms(1000); } });
+            until(k, || status_of(k, &user.pid.to_string(), "Uid").starts_with("1000"));
             let group = k.getpid();
             let killer = k.child(|| { call!(k, SETPGID, 0, 0).unwrap(); call!(k, SETRESUID, 1000, 1000, 1000).unwrap(); i32::from(k.kill(-group, SIGUSR2).is_err()) });
             assert_eq!((k.status(killer), k.status(user)), (0, 12));
@@ -96,8 +96,8 @@ tests! { "send", "kill(2)";
     }
     [kill] group_of_which_none_may_be_signalled(k) needs Root { let group = k.getpid(); apart(k, || { call!(k, SETPGID, 0, 0).unwrap(); call!(k, SETRESUID, 1000, 1000, 1000).unwrap(); fails(k.kill(group, SIGTERM), E::EPERM); }); }
     [kill] real_and_effective_id_of_the_sender_count(k) needs Root {
-        let target = k.child(|| { call!(k, SETRESUID, 1000, 1001, 1002).unwrap(); loop { k.sleep_ms(1000) } });
-        until(k, || super::super::support::status_of(k, &target.pid.to_string(), "Uid").starts_with("1000"));
+        let target = k.child(|| { call!(k, SETRESUID, 1000, 1001, 1002).unwrap(); loop { k.sleep_ms(1000); } });
+        until(k, || status_of(k, &target.pid.to_string(), "Uid").starts_with("1000"));
         for (ids, allowed) in [([1000_u32, 5, 5], true), ([5, 1000, 5], true), ([1002, 5, 5], true), ([5, 1002, 5], true), ([1001, 1001, 1001], false), ([5, 5, 1000], false)] {
             apart(k, || { call!(k, SETRESUID, ids[0], ids[1], ids[2]).unwrap(); assert_eq!(k.kill(target.pid, 0), if allowed { Ok(()) } else { Err(E::EPERM) }, "{ids:?}"); });
         }
@@ -112,18 +112,18 @@ tests! { "send", "kill(2)";
             call!(k, CAPSET, header.as_slice(), data.as_slice()).unwrap(); assert_eq!(k.kill(me, 0), Ok(())); });
     }
     [kill] everybody_but_the_first_and_the_caller(k) needs Root {
-        let child = super::super::support::born(k, call!(k, CLONE, 0x2000_0000 | 17, 0, 0, 0, 0), || {
-            let caller = k.child(|| { k.catch(SIGTERM, 0).unwrap(); let other = k.child(|| { k.set_action(SIGTERM, 0).unwrap(); loop { k.sleep_ms(1000) } }); asleep(k, other); k.kill(-1, SIGTERM).unwrap(); i32::from((k.status(other), k.caught(SIGTERM).0) != (15, 0)) });
+        let child = born(k, call!(k, CLONE, 0x2000_0000 | 17, 0, 0, 0, 0), || {
+            let caller = k.child(|| { k.catch(SIGTERM, 0).unwrap(); let other = k.child(|| { k.set_action(SIGTERM, 0).unwrap(); loop { k.sleep_ms(1000); } }); asleep(k, other); k.kill(-1, SIGTERM).unwrap(); i32::from((k.status(other), k.caught(SIGTERM).0) != (15, 0)) });
             k.status(caller)
         }).unwrap();
         assert_eq!(k.status(child), 0);
     }
-    [kill] everybody_when_there_is_nobody(k) needs Root { let child = super::super::support::born(k, call!(k, CLONE, 0x2000_0000 | 17, 0, 0, 0, 0), || i32::from(k.kill(-1, 0) != Err(E::ESRCH))).unwrap(); assert_eq!(k.status(child), 0); }
-    [kill] thread_id_means_its_process(k) { k.catch(SIGUSR1, 0).unwrap(); in_thread(|| k.kill(gettid(k), SIGUSR1).unwrap()); until(k, || k.caught(SIGUSR1).0 == 1); }
+    [kill] everybody_when_there_is_nobody(k) needs Root { let child = born(k, call!(k, CLONE, 0x2000_0000 | 17, 0, 0, 0, 0), || i32::from(k.kill(-1, 0) != Err(E::ESRCH))).unwrap(); assert_eq!(k.status(child), 0); }
+    [kill] thread_id_means_its_process(k) { k.catch(SIGUSR1, 0).unwrap(); k.on_thread(|| k.kill(gettid(k), SIGUSR1).unwrap()); until(k, || k.caught(SIGUSR1).0 == 1); }
     [kill] process_signal_may_go_to_any_thread(k) {
         k.catch(SIGUSR1, 0).unwrap();
         k.set_mask(BLOCK, bit(SIGUSR1)).unwrap();
-        in_thread(|| { k.set_mask(UNBLOCK, bit(SIGUSR1)).unwrap(); k.kill(k.getpid(), SIGUSR1).unwrap(); assert_eq!(k.caught(SIGUSR1).0, 1); });
+        k.on_thread(|| { k.set_mask(UNBLOCK, bit(SIGUSR1)).unwrap(); k.kill(k.getpid(), SIGUSR1).unwrap(); assert_eq!(k.caught(SIGUSR1).0, 1); });
     }
     [tkill] zero_and_negative_ids(k) { for tid in [0, -1, i32::MIN] { fails(call!(k, TKILL, tid, 0), E::EINVAL); } }
     [tkill] unknown_thread(k) { fails(call!(k, TKILL, 0x3fff_ffff, 0), E::ESRCH); }
@@ -134,13 +134,13 @@ tests! { "send", "kill(2)";
     [tgkill] thread_of_another_process(k) { fails(tgkill(k, 1, gettid(k), 0).map_err(|e| if k.getpid() == 1 { E::ESRCH } else { e }).and(if k.getpid() == 1 { Err(E::ESRCH) } else { Ok(0) }), E::ESRCH); }
     [tgkill] only_that_thread_gets_it(k) {
         k.set_mask(BLOCK, bit(SIGUSR1)).unwrap();
-        in_thread(|| { tgkill(k, k.getpid(), gettid(k), SIGUSR1).unwrap(); let mut set = [0; 8]; call!(k, RT_SIGPENDING, &mut set, 8).unwrap(); assert_eq!(u64::from_ne_bytes(set), bit(SIGUSR1)); });
+        k.on_thread(|| { tgkill(k, k.getpid(), gettid(k), SIGUSR1).unwrap(); let mut set = [0; 8]; call!(k, RT_SIGPENDING, &mut set, 8).unwrap(); assert_eq!(u64::from_ne_bytes(set), bit(SIGUSR1)); });
         let mut set = [0; 8];
         call!(k, RT_SIGPENDING, &mut set, 8).unwrap();
         assert_eq!(set, [0; 8]);
     }
-    [tgkill] fatal_signal_ends_the_whole_process(k) { let child = k.child(|| { std::thread::scope(|scope| { scope.spawn(|| { k.sleep_ms(20); tgkill(k, k.getpid(), gettid(k), SIGTERM) }); loop { k.sleep_ms(1000) } }) }); assert_eq!(k.status(child), 15); }
-    [tgkill] stop_signal_stops_the_whole_process(k) { let child = k.child(|| { std::thread::scope(|scope| { scope.spawn(|| { k.sleep_ms(20); tgkill(k, k.getpid(), gettid(k), SIGSTOP) }); loop { k.sleep_ms(1000) } }) }); assert_eq!(k.wait4(child.pid, WUNTRACED), Ok((child.pid, 0x137f))); end(k, child); }
+    [tgkill] fatal_signal_ends_the_whole_process(k) { let child = k.child(|| { std::thread::scope(|scope| { scope.spawn(|| { k.sleep_ms(20); tgkill(k, k.getpid(), gettid(k), SIGTERM) }); loop { k.sleep_ms(1000); } }) }); assert_eq!(k.status(child), 15); }
+    [tgkill] stop_signal_stops_the_whole_process(k) { let child = k.child(|| { std::thread::scope(|scope| { scope.spawn(|| { k.sleep_ms(20); tgkill(k, k.getpid(), gettid(k), SIGSTOP) }); loop { k.sleep_ms(1000); } }) }); assert_eq!(k.wait4(child.pid, WUNTRACED), Ok((child.pid, 0x137f))); end(k, child); }
     [rt_sigqueueinfo] bad_pointer(k) { fails(call!(k, RT_SIGQUEUEINFO, k.getpid(), SIGUSR1, Arg::Bad), E::EFAULT); fails(call!(k, RT_SIGQUEUEINFO, k.getpid(), SIGUSR1, Arg::Null), E::EFAULT); }
     [rt_sigqueueinfo] half_mapped_info(k) { let found = call!(k, RT_SIGQUEUEINFO, k.getpid(), 0, Arg::Edge(20)); fails(found, E::EFAULT); }
     [rt_sigqueueinfo] unknown_process_and_signal(k) { fails(call!(k, RT_SIGQUEUEINFO, 0x3fff_ffff, 0, info(0, SI_QUEUE, 0).as_slice()), E::ESRCH); fails(call!(k, RT_SIGQUEUEINFO, k.getpid(), 65, info(0, SI_QUEUE, 0).as_slice()), E::EINVAL); }
@@ -149,7 +149,7 @@ tests! { "send", "kill(2)";
         for code in [0, 1, 128, SI_TKILL] { fails(call!(k, RT_SIGQUEUEINFO, child.pid, SIGUSR1, info(0, code, 0).as_slice()), E::EPERM); }
         end(k, child);
         let me = k.getpid();
-        assert_eq!(received(k, SIGUSR1, || drop(call!(k, RT_SIGQUEUEINFO, me, SIGUSR1, info(0, 5, 3).as_slice()).unwrap())).1, 5);
+        assert_eq!(received(k, SIGUSR1, || ok(call!(k, RT_SIGQUEUEINFO, me, SIGUSR1, info(0, 5, 3).as_slice()))).1, 5);
     }
     [rt_sigqueueinfo] negative_codes_to_anybody(k) { let child = sleeper(k); assert_eq!(call!(k, RT_SIGQUEUEINFO, child.pid, SIGTERM, info(0, -60, 0).as_slice()), Ok(0)); assert_eq!(k.status(child), 15); }
     [rt_tgsigqueueinfo] ids_of_tgsigqueue_must_be_positive(k) { for (pid, tid) in [(0, 1), (1, 0), (-1, 1), (1, -1)] { fails(call!(k, RT_TGSIGQUEUEINFO, pid, tid, SIGUSR1, info(0, SI_QUEUE, 0).as_slice()), E::EINVAL); } }
@@ -178,7 +178,7 @@ tests! { "send", "kill(2)";
     }
     [setrlimit, rt_sigqueueinfo] queue_has_a_limit(k) {
         k.set_mask(BLOCK, bit(40) | bit(SIGUSR1)).unwrap();
-        call!(k, SETRLIMIT, 11, super::super::support::words([3, 3]).as_slice()).unwrap();
+        call!(k, SETRLIMIT, 11, words([3, 3]).as_slice()).unwrap();
         let mut sent = 0;
         while call!(k, RT_SIGQUEUEINFO, k.getpid(), 40, info(0, SI_QUEUE, 0).as_slice()).is_ok() { sent += 1; assert!(sent < 100); }
         assert_eq!(call!(k, RT_SIGQUEUEINFO, k.getpid(), 40, info(0, SI_QUEUE, 0).as_slice()), Err(E::EAGAIN));
@@ -188,9 +188,9 @@ tests! { "send", "kill(2)";
     [kill] status_shows_pending_and_limit(k) {
         k.set_mask(BLOCK, bit(40)).unwrap();
         for _ in 0..3 { k.kill(k.getpid(), 40).unwrap(); }
-        let shown = super::super::support::status_of(k, "self", "SigQ");
+        let shown = status_of(k, "self", "SigQ");
         assert!(shown.starts_with("3/") || shown.split('/').next().unwrap().parse::<u32>().unwrap() >= 3, "{shown}");
-        assert_eq!(super::super::support::status_of(k, "self", "ShdPnd"), format!("{:016x}", bit(40)));
+        assert_eq!(status_of(k, "self", "ShdPnd"), format!("{:016x}", bit(40)));
     }
     [kill] self_signal_arrives_before_the_call_returns(k) { k.catch(SIGUSR1, 0).unwrap(); for count in 1..50 { k.kill(k.getpid(), SIGUSR1).unwrap(); assert_eq!(k.caught(SIGUSR1).0, count); } }
     [kill] killed_process_does_not_run_on(k) { let child = k.child(|| { k.kill(k.getpid(), SIGKILL).unwrap(); 7 }); assert_eq!(k.status(child), 9); }
