@@ -38,11 +38,3 @@ pub(crate) fn destination(address: SocketAddr) -> SocketAddr {
         _ => address,
     }
 }
-
-/// The address that packets to `to` come from.
-pub(crate) fn source_for(to: IpAddr) -> IpAddr {
-    match to {
-        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-    }
-}

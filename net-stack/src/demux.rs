@@ -5,6 +5,7 @@ use core::net::SocketAddr;
 use hashbrown::HashMap;
 
 use crate::stack::SocketId;
+use crate::tcp::seq::Seq;
 
 /// Both ends: local, remote.
 pub(crate) type Tuple = (SocketAddr, SocketAddr);
@@ -14,12 +15,23 @@ const TIME_WAIT: u64 = 60_000_000_000;
 /// Most of them (`net.ipv4.tcp_max_tw_buckets`, smaller).
 const MAX_RESTING: usize = 16384;
 
+/// What is left of a connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Resting {
+    /// It had `SO_REUSEADDR`.
+    pub(crate) reuse: bool,
+    /// Until when.
+    until: u64,
+    /// What would be sent next, and what was expected.
+    pub(crate) snd_nxt: Seq,
+    pub(crate) rcv_nxt: Seq,
+}
+
 /// Connections by their ends.
 #[derive(Default)]
 pub(crate) struct Demux {
     connections: HashMap<Tuple, SocketId>,
-    /// Whether the connection had `SO_REUSEADDR`, and until when.
-    resting: HashMap<Tuple, (bool, u64)>,
+    resting: HashMap<Tuple, Resting>,
 }
 
 impl Demux {
@@ -42,23 +54,42 @@ impl Demux {
         }
     }
 
-    /// Lets the ends of a connection rest.
-    pub(crate) fn rest(&mut self, tuple: Tuple, reuse: bool, now: u64) {
+    /// Lets the ends of a connection rest: segments that come late are answered as before (RFC 9293 §3.10.7.4).
+    pub(crate) fn rest(&mut self, tuple: Tuple, reuse: bool, next: (Seq, Seq), now: u64) {
         if self.resting.len() >= MAX_RESTING {
-            self.resting.retain(|_, (_, until)| *until > now);
+            self.resting.retain(|_, resting| resting.until > now);
         }
         if self.resting.len() < MAX_RESTING {
-            self.resting.insert(tuple, (reuse, now.saturating_add(TIME_WAIT)));
+            let until = now.saturating_add(TIME_WAIT);
+            let (snd_nxt, rcv_nxt) = next;
+            self.resting.insert(tuple, Resting { reuse, until, snd_nxt, rcv_nxt });
         }
+    }
+
+    /// What is left of a connection between these ends.
+    pub(crate) fn resting_at(&self, tuple: &Tuple, now: u64) -> Option<Resting> {
+        self.resting.get(tuple).filter(|resting| resting.until > now).copied()
+    }
+
+    /// The rest begins once more.
+    pub(crate) fn rest_again(&mut self, tuple: &Tuple, now: u64) {
+        if let Some(resting) = self.resting.get_mut(tuple) {
+            resting.until = now.saturating_add(TIME_WAIT);
+        }
+    }
+
+    /// It is over.
+    pub(crate) fn wake(&mut self, tuple: &Tuple) {
+        self.resting.remove(tuple);
     }
 
     /// Whether a connection with this local address rests that does not share it.
     pub(crate) fn is_resting(&mut self, local: SocketAddr, reuse: bool, now: u64) -> bool {
-        self.resting.retain(|_, (_, until)| *until > now);
+        self.resting.retain(|_, resting| resting.until > now);
         let unspecified = local.ip().is_unspecified();
-        self.resting.iter().any(|((end, _), (shares, _))| {
+        self.resting.iter().any(|((end, _), resting)| {
             let same = end.port() == local.port() && (unspecified || end.ip() == local.ip());
-            same && !(reuse && *shares)
+            same && !(reuse && resting.reuse)
         })
     }
 

@@ -10,7 +10,7 @@ use crate::stack::Socket;
 use crate::tcp::Role;
 use crate::tcp::seq::Seq;
 use crate::udp::Marks;
-use crate::wire::{Packet, icmp, ip, tcp, udp};
+use crate::wire::{Packet, arp, ethernet, icmp, ip, ndp, tcp, udp};
 use crate::{SocketId, Stack, TcpOptions, UdpOptions};
 
 /// Sockets that a script opens at most.
@@ -40,7 +40,20 @@ pub fn headers(data: &[u8]) {
         assert_eq!(udp::Repr::parse(&again), Some(header), "UDP");
     }
     for protocol in [1, 58] {
-        let _ = icmp::parse_port_unreachable(protocol, data);
+        again.clear();
+        if let Some(message) = icmp::Message::parse(protocol, data) {
+            message.emit(protocol, &mut again);
+            assert_eq!(icmp::Message::parse(protocol, &again), Some(message), "ICMP");
+        }
+    }
+    again.clear();
+    if let Some(message) = arp::Repr::parse(data) {
+        message.emit(&mut again);
+        assert_eq!(arp::Repr::parse(&again), Some(message), "ARP");
+    }
+    let _ = ndp::Message::parse(data);
+    if let Some((_, rest)) = ethernet::Repr::parse(data) {
+        assert!(rest.len() < data.len(), "a frame without a header");
     }
 }
 
@@ -195,7 +208,7 @@ impl Script<'_> {
         let (header, rest) = self.data.split_at(count);
         self.data = rest;
         let payload = self.bytes();
-        self.stack.input(Packet { header: SmallVec::from_slice(header), payload });
+        self.stack.input(Packet { header: SmallVec::from_slice(header), payload }, None);
         self.stack.run();
     }
 
@@ -228,15 +241,16 @@ impl Script<'_> {
             window: self.word() as u16,
             mss: (flags & 2 != 0).then_some(self.number().into()),
             scale: (flags & 128 != 0).then_some(self.number()),
+            ..tcp::Repr::default()
         };
         let payload = if flags & 2 == 0 { self.bytes() } else { Bytes::new() };
         let mut transport: SmallVec<[u8; 64]> = SmallVec::new();
         header.emit(&mut transport);
         let mut bytes = SmallVec::new();
-        ip::Repr { from: remote.ip(), to: local.ip(), protocol: 6, hops: 64, class: 0 }
+        ip::Repr::new(remote.ip(), local.ip(), 6)
             .emit(transport.len().saturating_add(payload.len()), &mut bytes);
         bytes.extend_from_slice(&transport);
-        self.stack.input(Packet { header: bytes, payload });
+        self.stack.input(Packet { header: bytes, payload }, None);
         self.stack.run();
     }
 

@@ -11,11 +11,18 @@ use chitin_abi::poll::PollEvents;
 use chitin_abi::{Errno, Result};
 use hashbrown::HashMap;
 
-use crate::address::{destination, is_local, mapped, unmapped};
+use crate::address::{destination, mapped, unmapped};
 use crate::demux::Demux;
+use crate::fragment::Fragments;
+use crate::interface::route::{Route, Routes};
+use crate::interface::{Interface, InterfaceConfig, InterfaceId};
 use crate::ports::{Binding, Ports};
 use crate::random::Random;
+use crate::raw::RawSocket;
+use crate::settings::Settings;
+use crate::tcp::handshake::Secret;
 use crate::tcp::{Role, TcpOptions, TcpSocket, TcpState};
+use crate::timers::Deadlines;
 use crate::udp::{UdpOptions, UdpSocket};
 use crate::wire::Packet;
 
@@ -34,10 +41,13 @@ pub enum Proto {
 pub(crate) enum Socket {
     Tcp(TcpSocket),
     Udp(UdpSocket),
+    Raw(RawSocket),
 }
 
-/// A TCP/IP stack with a loopback interface.
+/// A TCP/IP stack with a loopback interface, and others as they are added.
 pub struct Stack {
+    /// What holds for all sockets.
+    pub settings: Settings,
     pub(crate) sockets: HashMap<SocketId, Socket>,
     pub(crate) tcp_ports: Ports,
     pub(crate) udp_ports: Ports,
@@ -45,6 +55,14 @@ pub struct Stack {
     pub(crate) random: Random,
     pub(crate) link: VecDeque<Packet>,
     pub(crate) now: u64,
+    pub(crate) interfaces: Vec<Interface>,
+    pub(crate) routes: Routes,
+    pub(crate) fragments: Fragments,
+    pub(crate) deadlines: Deadlines,
+    pub(crate) secret: Secret,
+    pub(crate) raw_sockets: usize,
+    /// Smaller packets than the link's that routers have asked for, and until when.
+    pub(crate) path_mtus: HashMap<IpAddr, (u32, u64)>,
     events: Vec<(SocketId, PollEvents)>,
     next_id: SocketId,
 }
@@ -52,17 +70,171 @@ pub struct Stack {
 impl Stack {
     /// A stack without sockets.
     pub fn new(seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        let mut wide = || u64::from(random.next()) << 32 | u64::from(random.next());
+        let secret = Secret(wide(), wide());
         Self {
+            settings: Settings::default(),
+            interfaces: alloc::vec![Interface::loopback()],
+            routes: Routes::default(),
+            fragments: Fragments::default(),
+            deadlines: Deadlines::default(),
+            secret,
+            raw_sockets: 0,
+            path_mtus: HashMap::new(),
             sockets: HashMap::new(),
             tcp_ports: Ports::default(),
             udp_ports: Ports::default(),
             demux: Demux::default(),
-            random: Random::new(seed),
+            random,
             link: VecDeque::new(),
             now: 0,
             events: Vec::new(),
             next_id: 1,
         }
+    }
+
+    /// Adds an interface.
+    pub fn add_interface(&mut self, config: InterfaceConfig) -> InterfaceId {
+        let id = self.interfaces.iter().map(|interface| interface.id).max().unwrap_or(0) + 1;
+        self.interfaces.push(Interface::new(id, config));
+        id
+    }
+
+    /// All interfaces, the loopback interface first.
+    pub fn interfaces(&self) -> &[Interface] {
+        &self.interfaces
+    }
+
+    /// One of them.
+    pub fn interface(&self, id: InterfaceId) -> Option<&Interface> {
+        self.interfaces.iter().find(|interface| interface.id == id)
+    }
+
+    pub(crate) fn interface_mut(&mut self, id: InterfaceId) -> Option<&mut Interface> {
+        self.interfaces.iter_mut().find(|interface| interface.id == id)
+    }
+
+    /// Brings an interface up or down.
+    ///
+    /// # Errors
+    /// ENODEV.
+    pub fn set_up(&mut self, id: InterfaceId, up: bool) -> Result<()> {
+        let interface = self.interface_mut(id).ok_or(Errno::ENODEV)?;
+        interface.up = up;
+        if !up {
+            interface.queue.clear();
+        }
+        Ok(())
+    }
+
+    /// Changes the largest packet of an interface.
+    ///
+    /// # Errors
+    /// ENODEV, EINVAL below 68.
+    pub fn set_mtu(&mut self, id: InterfaceId, mtu: u32) -> Result<()> {
+        let interface = self.interface_mut(id).ok_or(Errno::ENODEV)?;
+        if !(68..=crate::interface::LOOPBACK_MTU).contains(&mtu) {
+            return Err(Errno::EINVAL);
+        }
+        interface.config.mtu = mtu;
+        Ok(())
+    }
+
+    /// Gives an interface an address, and the route to its link.
+    ///
+    /// # Errors
+    /// ENODEV, EEXIST, EINVAL for a prefix that is too long.
+    pub fn add_address(&mut self, id: InterfaceId, ip: IpAddr, prefix: u8) -> Result<()> {
+        let most = if ip.is_ipv4() { 32 } else { 128 };
+        if prefix > most {
+            return Err(Errno::EINVAL);
+        }
+        let interface = self.interface_mut(id).ok_or(Errno::ENODEV)?;
+        if !interface.add_address(crate::interface::Address { ip, prefix }) {
+            return Err(Errno::EEXIST);
+        }
+        if prefix < most {
+            let (destination, gateway, source) = (ip, None, ip.is_ipv4().then_some(ip));
+            let metric = if ip.is_ipv4() { 0 } else { 256 };
+            let route = Route { destination, prefix, gateway, interface: id, source, metric };
+            self.routes.add(route);
+        }
+        Ok(())
+    }
+
+    /// Takes an address from an interface, and the route to its link.
+    ///
+    /// # Errors
+    /// ENODEV, EADDRNOTAVAIL.
+    pub fn remove_address(&mut self, id: InterfaceId, ip: IpAddr) -> Result<()> {
+        let interface = self.interface_mut(id).ok_or(Errno::ENODEV)?;
+        let before = interface.addresses.len();
+        interface.addresses.retain(|address| address.ip != ip);
+        if interface.addresses.len() == before {
+            return Err(Errno::EADDRNOTAVAIL);
+        }
+        self.routes.retain(|route| {
+            !(route.interface == id && (route.destination == ip || route.source == Some(ip)))
+        });
+        Ok(())
+    }
+
+    /// Adds a route.
+    ///
+    /// # Errors
+    /// ENODEV, EEXIST, EINVAL, ENETUNREACH where the gateway is not on a link.
+    pub fn add_route(&mut self, route: Route) -> Result<()> {
+        let interface = self.interface(route.interface).ok_or(Errno::ENODEV)?;
+        let most = if route.destination.is_ipv4() { 32 } else { 128 };
+        if route.prefix > most {
+            return Err(Errno::EINVAL);
+        }
+        if let Some(gateway) = route.gateway {
+            let near = interface.addresses.iter().any(|address| address.covers(gateway));
+            if !near && !crate::output::is_link_local(gateway) {
+                return Err(Errno::ENETUNREACH);
+            }
+        }
+        if self.routes.add(route) { Ok(()) } else { Err(Errno::EEXIST) }
+    }
+
+    /// Removes routes; says how many.
+    pub fn remove_routes(&mut self, mut goes: impl FnMut(&Route) -> bool) -> usize {
+        self.routes.retain(|route| !goes(route))
+    }
+
+    /// All routes, in the order in which they are looked at.
+    pub fn routes(&self) -> &[Route] {
+        self.routes.as_slice()
+    }
+
+    /// The next frame to be sent on an interface.
+    pub fn transmit(&mut self, id: InterfaceId) -> Option<crate::interface::Frame> {
+        self.interface_mut(id)?.queue.pop_front()
+    }
+
+    /// The neighbours on an interface's link.
+    pub fn neighbours(
+        &self,
+        id: InterfaceId,
+    ) -> Vec<(IpAddr, crate::wire::ethernet::Mac, crate::interface::neighbour::NeighbourState)>
+    {
+        self.interface(id).map(|one| one.neighbours.list().collect()).unwrap_or_default()
+    }
+
+    /// Sets a neighbour's hardware address for good, or forgets it.
+    ///
+    /// # Errors
+    /// ENODEV.
+    pub fn set_neighbour(
+        &mut self,
+        id: InterfaceId,
+        ip: IpAddr,
+        mac: Option<crate::wire::ethernet::Mac>,
+    ) -> Result<()> {
+        self.interface_mut(id).ok_or(Errno::ENODEV)?.neighbours.set(ip, mac);
+        Ok(())
     }
 
     /// Which sockets have changed since the last call, and what may have become possible.
@@ -107,17 +279,27 @@ impl Stack {
 
     /// Changes how a TCP socket works.
     pub fn tcp_configure(&mut self, id: SocketId, change: impl FnOnce(&mut TcpOptions)) {
+        let (now, settings) = (self.now, self.settings);
         let Ok(socket) = self.tcp(id) else { return };
         change(&mut socket.options);
-        let (send, receive) = (socket.send_limit(), socket.receive_limit());
+        let lossless = matches!(&socket.role, Role::Open(connection) if connection.path.lossless);
+        let choices = socket.choices(&settings, lossless);
+        let mut out = Vec::new();
+        let mut ends = None;
         if let Role::Open(connection) = &mut socket.role {
-            connection.send_limit = send;
-            connection.receive_limit = receive;
+            connection.choose(choices, now);
+            connection.transmit(now, &mut out);
+            ends = Some((connection.local.ip(), connection.remote.ip()));
         }
         let (bound, reuse) =
             (socket.bound, (socket.options.reuse_address, socket.options.reuse_port));
         if let Some(binding) = bound.and_then(|bound| self.tcp_ports.get_mut(bound.port(), id)) {
             (binding.reuse_address, binding.reuse_port) = reuse;
+        }
+        if let Some(ends) = ends {
+            self.emit_all(ends, out);
+            self.rearm(id);
+            self.run();
         }
     }
 
@@ -137,6 +319,7 @@ impl Stack {
         match self.sockets.get(&id) {
             Some(Socket::Tcp(socket)) => socket.poll(),
             Some(Socket::Udp(socket)) => socket.poll(),
+            Some(Socket::Raw(socket)) => socket.poll(),
             None => PollEvents::POLLHUP,
         }
     }
@@ -146,6 +329,7 @@ impl Stack {
         match self.sockets.get_mut(&id)? {
             Socket::Tcp(socket) => socket.error.take(),
             Socket::Udp(socket) => socket.error.take(),
+            Socket::Raw(socket) => socket.error.take(),
         }
     }
 
@@ -159,6 +343,7 @@ impl Stack {
                 (socket.bound, socket.ends().map(|ends| ends.0), socket.options.v6)
             }
             Socket::Udp(socket) => (socket.bound, None, socket.options.v6),
+            Socket::Raw(socket) => (socket.bound, None, socket.options.v6),
         };
         let local = connected.or(bound).unwrap_or_else(|| unspecified(v6));
         Ok(if v6 { mapped(local) } else { local })
@@ -175,6 +360,7 @@ impl Stack {
                 (ends.map(|ends| ends.1), socket.options.v6)
             }
             Socket::Udp(socket) => (socket.peer, socket.options.v6),
+            Socket::Raw(socket) => (socket.peer, socket.options.v6),
         };
         let peer = peer.ok_or(Errno::ENOTCONN)?;
         Ok(if v6 { mapped(peer) } else { peer })
@@ -185,6 +371,9 @@ impl Stack {
     /// # Errors
     /// EINVAL for a second time, EADDRNOTAVAIL, EADDRINUSE.
     pub fn bind(&mut self, id: SocketId, address: SocketAddr, v6_only: bool) -> Result<()> {
+        if matches!(self.sockets.get(&id), Some(Socket::Raw(_))) {
+            return self.bind_raw(id, unmapped(address));
+        }
         self.take_address(id, address, v6_only)?;
         if let Ok(socket) = self.udp(id) {
             socket.asked = socket.bound;
@@ -207,6 +396,7 @@ impl Stack {
                 return Err(Errno::EINVAL);
             }
             Socket::Udp(socket) if socket.bound.is_some() => return Err(Errno::EINVAL),
+            Socket::Raw(_) => return Err(Errno::EINVAL),
             Socket::Tcp(socket) => {
                 (binding(id, address, socket.options.v6 && !v6_only, &socket.options), Proto::Tcp)
             }
@@ -220,7 +410,7 @@ impl Stack {
                 (binding(id, address, socket.options.v6 && !v6_only, &options), Proto::Udp)
             }
         };
-        let usable = is_local(address.ip())
+        let usable = self.is_own(address.ip())
             || address.ip().is_unspecified()
             || (multicast && proto == Proto::Udp);
         if !usable {
@@ -259,7 +449,7 @@ impl Stack {
         match self.sockets.get_mut(&id) {
             Some(Socket::Tcp(socket)) => socket.bound = Some(address),
             Some(Socket::Udp(socket)) => socket.bound = Some(address),
-            None => {}
+            Some(Socket::Raw(_)) | None => {}
         }
     }
 
@@ -269,9 +459,10 @@ impl Stack {
     /// # Errors
     /// EINPROGRESS, EALREADY, EISCONN, ECONNREFUSED, ENETUNREACH, EADDRNOTAVAIL.
     pub fn connect(&mut self, id: SocketId, address: SocketAddr, now: u64) -> Result<()> {
-        self.now = now;
+        self.set_time(now);
         let to = destination(unmapped(address));
         match self.sockets.get(&id).ok_or(Errno::EBADF)? {
+            Socket::Raw(_) => self.connect_raw(id, Some(to)),
             Socket::Udp(_) => self.connect_udp(id, to),
             Socket::Tcp(_) => self.connect_tcp(id, to),
         }
@@ -284,6 +475,7 @@ impl Stack {
     pub fn disconnect(&mut self, id: SocketId) -> Result<()> {
         match self.sockets.get_mut(&id).ok_or(Errno::EBADF)? {
             Socket::Udp(_) => return self.disconnect_udp(id),
+            Socket::Raw(_) => return self.connect_raw(id, None),
             Socket::Tcp(_) => {
                 self.end_tcp(id, true);
                 if let Ok(socket) = self.tcp(id) {
@@ -301,8 +493,12 @@ impl Stack {
     /// # Errors
     /// ENOTCONN.
     pub fn shutdown(&mut self, id: SocketId, read: bool, write: bool, now: u64) -> Result<()> {
-        self.now = now;
+        self.set_time(now);
         match self.sockets.get_mut(&id).ok_or(Errno::EBADF)? {
+            Socket::Raw(socket) => {
+                let connected = socket.peer.is_some();
+                if connected { Ok(()) } else { Err(Errno::ENOTCONN) }
+            }
             Socket::Udp(socket) => {
                 let connected = socket.peer.is_some();
                 socket.shut_read |= read;
@@ -316,8 +512,12 @@ impl Stack {
 
     /// The owner is gone.
     pub fn close(&mut self, id: SocketId, now: u64) {
-        self.now = now;
+        self.set_time(now);
         match self.sockets.get(&id) {
+            Some(Socket::Raw(_)) => {
+                self.sockets.remove(&id);
+                self.raw_sockets = self.raw_sockets.saturating_sub(1);
+            }
             Some(Socket::Udp(socket)) => {
                 if let Some(bound) = socket.bound {
                     self.udp_ports.remove(bound.port(), id);

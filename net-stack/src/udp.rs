@@ -7,7 +7,8 @@ use bytes::Bytes;
 use chitin_abi::poll::PollEvents;
 use chitin_abi::{Errno, Result};
 
-use crate::address::{destination, is_local, mapped, source_for, unmapped};
+use crate::address::{destination, mapped, unmapped};
+use crate::interface::InterfaceId;
 use crate::stack::{SocketId, Stack, unspecified};
 use crate::wire::udp::{MAX_PAYLOAD, MAX_PAYLOAD_V6};
 
@@ -46,6 +47,8 @@ pub struct Datagram {
     pub hops: u8,
     /// Type of service, or traffic class.
     pub class: u8,
+    /// Where it came in; `None` on this stack.
+    pub interface: Option<InterfaceId>,
     /// The data.
     pub data: Bytes,
 }
@@ -57,11 +60,15 @@ pub struct Marks {
     pub hops: u8,
     /// Type of service, or traffic class.
     pub class: u8,
+    /// It may not be taken apart (`IP_PMTUDISC_DO`).
+    pub dont_fragment: bool,
+    /// Where a packet to a group is sent (`IP_MULTICAST_IF`), if that is said.
+    pub interface: Option<InterfaceId>,
 }
 
 impl Default for Marks {
     fn default() -> Self {
-        Self { hops: 64, class: 0 }
+        Self { hops: 64, class: 0, dont_fragment: false, interface: None }
     }
 }
 
@@ -133,18 +140,23 @@ impl UdpSocket {
 
 impl Stack {
     pub(crate) fn connect_udp(&mut self, id: SocketId, to: SocketAddr) -> Result<()> {
-        if !is_local(to.ip()) {
-            return Err(Errno::ENETUNREACH);
-        }
         let bound = self.udp(id)?.bound;
+        let is_free = bound.is_none_or(|bound| bound.ip().is_unspecified());
+        if is_broadcast(to.ip()) && !self.udp(id)?.options.broadcast {
+            return Err(Errno::EACCES);
+        }
+        let source = if is_free || !to.ip().is_multicast() {
+            self.source_to(to.ip(), None)
+        } else {
+            Ok(to.ip())
+        };
+        let source = source?;
         let local = match bound {
             None => {
-                self.take_address(id, SocketAddr::new(source_for(to.ip()), 0), false)?;
+                self.take_address(id, SocketAddr::new(source, 0), false)?;
                 return self.udp(id).map(|socket| socket.peer = Some(to));
             }
-            Some(bound) if bound.ip().is_unspecified() => {
-                SocketAddr::new(source_for(to.ip()), bound.port())
-            }
+            Some(bound) if bound.ip().is_unspecified() => SocketAddr::new(source, bound.port()),
             Some(bound) if bound.is_ipv4() != to.is_ipv4() => return Err(Errno::ENETUNREACH),
             Some(bound) => bound,
         };
@@ -201,22 +213,25 @@ impl Stack {
         if to.port() == 0 {
             return Err(Errno::EINVAL);
         }
-        if to.ip() == IpAddr::from([255, 255, 255, 255]) && !socket.options.broadcast {
+        if is_broadcast(to.ip()) && !socket.options.broadcast {
             return Err(Errno::EACCES);
         }
-        if !is_local(to.ip()) {
-            return Err(Errno::ENETUNREACH);
-        }
+        let source = self.source_to(to.ip(), marks.interface)?;
+        let socket = self.udp(id)?;
         if socket.bound.is_none() {
             let (any, v6_only) = (unspecified(socket.options.v6), socket.options.v6_only);
             self.take_address(id, any, v6_only)?;
         }
         let bound = self.udp(id)?.bound.ok_or(Errno::EINVAL)?;
-        let from = if bound.ip().is_unspecified() { source_for(to.ip()) } else { bound.ip() };
+        let is_group = bound.ip().is_multicast() || is_broadcast(bound.ip());
+        let from = if bound.ip().is_unspecified() || is_group { source } else { bound.ip() };
         if from.is_ipv4() != to.is_ipv4() {
             return Err(Errno::ENETUNREACH);
         }
         let count = data.len();
+        if marks.dont_fragment && count + 28 > self.path_mtu(to.ip()) as usize {
+            return Err(Errno::EMSGSIZE);
+        }
         self.emit_udp(SocketAddr::new(from, bound.port()), to, marks, data);
         self.run();
         Ok(count)
@@ -245,6 +260,63 @@ impl Stack {
         }
     }
 
+    /// The address that a datagram to `to` comes from; groups and everybody need no route.
+    fn source_to(&self, to: IpAddr, interface: Option<InterfaceId>) -> Result<IpAddr> {
+        if !to.is_multicast() && !is_broadcast(to) {
+            return self.source_for(to);
+        }
+        if let Ok(source) = self.source_for(to)
+            && interface.is_none()
+        {
+            return Ok(source);
+        }
+        let usable = self.interfaces.iter().filter(|one| one.up);
+        let mut usable = usable.filter(|one| match interface {
+            Some(id) => one.id == id,
+            None => one.id != crate::interface::LOOPBACK,
+        });
+        let addresses = usable.find_map(|one| {
+            one.addresses.iter().map(|address| address.ip).find(|ip| ip.is_ipv4() == to.is_ipv4())
+        });
+        addresses.ok_or(Errno::ENETUNREACH)
+    }
+
+    /// Takes packets for a group on an interface, or on the one that leads there.
+    ///
+    /// # Errors
+    /// ENODEV, EINVAL.
+    pub fn join(&mut self, group: IpAddr, interface: Option<InterfaceId>) -> Result<InterfaceId> {
+        if !group.is_multicast() {
+            return Err(Errno::EINVAL);
+        }
+        let id = self.group_interface(group, interface).ok_or(Errno::ENODEV)?;
+        let one = self.interface_mut(id).ok_or(Errno::ENODEV)?;
+        match one.groups.iter_mut().find(|(known, _)| *known == group) {
+            Some((_, count)) => *count = count.saturating_add(1),
+            None => one.groups.push((group, 1)),
+        }
+        Ok(id)
+    }
+
+    /// Gives up a membership.
+    pub fn leave(&mut self, group: IpAddr, interface: InterfaceId) {
+        let Some(one) = self.interface_mut(interface) else { return };
+        if let Some((_, count)) = one.groups.iter_mut().find(|(known, _)| *known == group) {
+            *count = count.saturating_sub(1);
+        }
+        one.groups.retain(|(_, count)| *count > 0);
+    }
+
+    fn group_interface(&self, group: IpAddr, asked: Option<InterfaceId>) -> Option<InterfaceId> {
+        if asked.is_some() {
+            return asked;
+        }
+        let routed = self.route(group).map(|route| route.interface);
+        let other =
+            self.interfaces.iter().find(|one| one.up && one.id != crate::interface::LOOPBACK);
+        routed.or(other.map(|one| one.id)).or(Some(crate::interface::LOOPBACK))
+    }
+
     /// Bytes of the next datagram.
     pub fn udp_next_len(&mut self, id: SocketId) -> usize {
         self.udp(id)
@@ -252,4 +324,8 @@ impl Stack {
             .and_then(|socket| socket.queue.front())
             .map_or(0, |datagram| datagram.data.len())
     }
+}
+
+fn is_broadcast(ip: IpAddr) -> bool {
+    matches!(ip, IpAddr::V4(ip) if ip.is_broadcast())
 }

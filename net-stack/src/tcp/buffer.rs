@@ -18,6 +18,8 @@ pub(crate) struct Buffer {
     /// Small chunks that are being joined; behind all of `chunks`.
     tail: Vec<u8>,
     len: usize,
+    /// A chunk that was looked at last, and where it begins: looking goes on from there.
+    cursor: (usize, usize),
 }
 
 impl Buffer {
@@ -49,15 +51,38 @@ impl Buffer {
     }
 
     /// At most `most` bytes from `offset` on, as they lie together.
-    pub(crate) fn slice(&mut self, mut offset: usize, most: usize) -> Bytes {
+    pub(crate) fn slice(&mut self, offset: usize, most: usize) -> Bytes {
         self.freeze();
-        for chunk in &self.chunks {
-            if offset < chunk.len() {
-                return chunk.slice(offset..chunk.len().min(offset.saturating_add(most)));
+        let (mut index, mut start) = if self.cursor.1 <= offset { self.cursor } else { (0, 0) };
+        while let Some(chunk) = self.chunks.get(index) {
+            let inside = offset - start;
+            if inside < chunk.len() {
+                self.cursor = (index, start);
+                return chunk.slice(inside..chunk.len().min(inside.saturating_add(most)));
             }
-            offset -= chunk.len();
+            start += chunk.len();
+            index += 1;
         }
         Bytes::new()
+    }
+
+    /// Exactly `most` bytes from `offset` on, or as many as there are; a copy where they do not lie together.
+    pub(crate) fn gather(&mut self, offset: usize, most: usize) -> Bytes {
+        let first = self.slice(offset, most);
+        let wanted = most.min(self.len.saturating_sub(offset));
+        if first.len() >= wanted {
+            return first;
+        }
+        let mut all = Vec::with_capacity(wanted);
+        all.extend_from_slice(&first);
+        while all.len() < wanted {
+            let piece = self.slice(offset + all.len(), wanted - all.len());
+            if piece.is_empty() {
+                break;
+            }
+            all.extend_from_slice(&piece);
+        }
+        Bytes::from(all)
     }
 
     /// Drops the first bytes.
@@ -65,11 +90,13 @@ impl Buffer {
         self.freeze();
         let mut left = count.min(self.len);
         self.len -= left;
+        self.cursor.1 = self.cursor.1.saturating_sub(left);
         while left > 0 {
             let Some(front) = self.chunks.front_mut() else { return };
             if front.len() <= left {
                 left -= front.len();
                 self.chunks.pop_front();
+                self.cursor.0 = self.cursor.0.saturating_sub(1);
             } else {
                 *front = front.slice(left..);
                 left = 0;
@@ -112,6 +139,13 @@ impl Buffer {
 mod tests {
     use super::*;
 
+    /// The byte before, and all but the last two.
+    fn all_but(all: &[u8]) -> Bytes {
+        let mut bytes = alloc::vec![b'c'];
+        bytes.extend_from_slice(&all[..5001]);
+        bytes.into()
+    }
+
     #[test]
     fn small_pieces_join_and_large_ones_stay() {
         let mut buffer = Buffer::default();
@@ -127,7 +161,11 @@ mod tests {
         };
         assert_eq!(buffer.read(3, 9000, &mut take), Ok(5003));
         assert_eq!((all[0], all[5002]), (b'd', b'f'));
-        buffer.advance(5005);
+        assert_eq!(buffer.gather(2, 5002), all_but(&all));
+        buffer.advance(3);
+        assert_eq!(buffer.slice(1, 3), Bytes::from_static(&[7; 3]));
+        assert_eq!(buffer.slice(0, 1), Bytes::from_static(b"d"));
+        buffer.advance(5002);
         assert_eq!(buffer.slice(0, 10), Bytes::from_static(b"f"));
     }
 }

@@ -7,11 +7,12 @@ use core::net::{IpAddr, SocketAddr};
 use bytes::Bytes;
 use chitin_abi::poll::PollEvents;
 use chitin_abi::{Errno, Result};
+use hashbrown::HashSet;
 
 use super::connection::{Connection, Opening, Segment};
-use super::seq::Seq;
-use super::{Ended, Listener, Role, SynSent, TcpSocket, TcpState, TcpStats, WINDOW_SHIFT};
-use crate::address::{is_local, source_for};
+use super::handshake::{Offer, Repetition, shift_for};
+use super::{Ended, Listener, Role, SynSent, TcpState, TcpStats};
+use crate::output::mss_of;
 use crate::ports::{Binding, Ports};
 use crate::stack::{Socket, SocketId, Stack, binding, unspecified};
 use crate::wire;
@@ -50,6 +51,7 @@ impl Stack {
             backlog,
             ready: VecDeque::new(),
             deferred: VecDeque::new(),
+            half_open: HashSet::new(),
         });
         Ok(())
     }
@@ -59,7 +61,9 @@ impl Stack {
     /// # Errors
     /// EINVAL for a socket that does not listen, EAGAIN.
     pub fn accept(&mut self, id: SocketId) -> Result<SocketId> {
-        let Role::Listening(listener) = &mut self.tcp(id)?.role else { return Err(Errno::EINVAL) };
+        let Role::Listening(listener) = &mut self.tcp(id)?.role else {
+            return Err(Errno::EINVAL);
+        };
         let child = listener.ready.pop_front().ok_or(Errno::EAGAIN)?;
         let deferred = listener.deferred.pop_front();
         self.link.extend(deferred);
@@ -88,28 +92,56 @@ impl Stack {
         if let Some(errno) = socket.error.take() {
             return Err(errno);
         }
-        if !is_local(to.ip()) {
-            return Err(Errno::ENETUNREACH);
-        }
         let local = self.choose_local(id, to)?;
-        let iss = Seq(self.random.next());
+        let now = self.now;
+        let iss = self.secret.first_seq(local, to, now);
         self.demux.insert((local, to), id);
+        let offer = self.offer(id, local, to)?;
+        let syn = offer.syn(local, to, iss);
+        let retries = self.settings.syn_retries;
         let socket = self.tcp(id)?;
         socket.told = false;
-        socket.role = Role::SynSent(SynSent { local, remote: to, iss });
-        let header = wire::tcp::Repr {
-            from: local.port(),
-            to: to.port(),
-            seq: iss,
-            syn: true,
-            window: u16::try_from(socket.receive_limit()).unwrap_or(u16::MAX),
-            mss: Some(TcpSocket::own_mss(to)),
-            scale: Some(WINDOW_SHIFT),
-            ..wire::tcp::Repr::default()
-        };
-        self.emit_tcp(local.ip(), to.ip(), header, Bytes::new());
+        let repetition = Repetition::new(socket.options.syn_retries.unwrap_or(retries), now);
+        socket.role = Role::SynSent(alloc::boxed::Box::new(SynSent {
+            local,
+            remote: to,
+            iss,
+            syn,
+            repetition,
+        }));
+        self.emit_tcp(local.ip(), to.ip(), syn, Bytes::new());
         self.run();
+        // On this stack the connection is made, or refused, by now.
+        self.rearm(id);
         Err(Errno::EINPROGRESS)
+    }
+
+    /// What a socket offers a peer.
+    ///
+    /// # Errors
+    /// EBADF.
+    pub(crate) fn offer(
+        &mut self,
+        id: SocketId,
+        local: SocketAddr,
+        remote: SocketAddr,
+    ) -> Result<Offer> {
+        let lossless = self.is_own(remote.ip());
+        let mss = mss_of(self.path_mtu(remote.ip()), remote.ip());
+        let clock =
+            ((self.now / 1_000_000) as u32).wrapping_add(self.secret.clock_offset(local, remote));
+        let settings = self.settings;
+        let socket = self.tcp(id)?;
+        let limit = socket.receive_limit(lossless);
+        let mss = socket.options.max_segment.map_or(mss, |most| mss.min(most.into()));
+        Ok(Offer {
+            mss: mss as u16,
+            shift: shift_for(&settings, limit),
+            sack: settings.sack && !lossless,
+            timestamps: settings.timestamps && !lossless,
+            clock,
+            window: u16::try_from(limit).unwrap_or(u16::MAX),
+        })
     }
 
     /// The local end of a new connection.
@@ -117,7 +149,7 @@ impl Stack {
         let socket = self.tcp(id)?;
         let options = socket.options;
         if let Some(bound) = socket.bound {
-            let ip = if bound.ip().is_unspecified() { source_for(to.ip()) } else { bound.ip() };
+            let ip = self.local_ip(bound.ip(), to.ip())?;
             let local = SocketAddr::new(ip, bound.port());
             if ip.is_ipv4() != to.is_ipv4() {
                 return Err(Errno::ENETUNREACH);
@@ -128,7 +160,7 @@ impl Stack {
                 Ok(local)
             };
         }
-        let ip = source_for(to.ip());
+        let ip = self.source_for(to.ip())?;
         let strict = Binding {
             reuse_address: false,
             reuse_port: false,
@@ -207,14 +239,16 @@ impl Stack {
     /// # Errors
     /// EPIPE.
     pub fn tcp_push(&mut self, id: SocketId, data: Bytes, now: u64) -> Result<usize> {
-        self.now = now;
+        self.set_time(now);
+        let now = self.now;
         let Role::Open(connection) = &mut self.tcp(id)?.role else { return Err(Errno::EPIPE) };
         let count = data.len();
         connection.send.push(data);
         let mut out = Vec::new();
-        connection.transmit(&mut out);
+        connection.transmit(now, &mut out);
         let ends = (connection.local.ip(), connection.remote.ip());
         self.emit_all(ends, out);
+        self.rearm(id);
         self.run();
         Ok(count)
     }
@@ -263,6 +297,7 @@ impl Stack {
         offset: usize,
         take: &mut dyn FnMut(&[u8]) -> Result<usize>,
     ) -> Result<usize> {
+        let now = self.now;
         let socket = self.tcp(id)?;
         let shut = socket.shut_read;
         let mut most = most;
@@ -294,15 +329,18 @@ impl Stack {
         buffer.advance(count);
         let mut out = Vec::new();
         if let Role::Open(connection) = &mut socket.role {
-            connection.data_taken(&mut out);
+            connection.data_taken(count, now, &mut out);
             let ends = (connection.local.ip(), connection.remote.ip());
-            self.emit_all(ends, out);
-            self.run();
+            if !out.is_empty() {
+                self.emit_all(ends, out);
+                self.run();
+            }
         }
         Ok(count)
     }
 
     pub(crate) fn shutdown_tcp(&mut self, id: SocketId, read: bool, write: bool) -> Result<()> {
+        let now = self.now;
         let socket = self.tcp(id)?;
         let mut out = Vec::new();
         match &mut socket.role {
@@ -314,7 +352,7 @@ impl Stack {
             }
             Role::Open(connection) => {
                 if write {
-                    connection.finish(&mut out);
+                    connection.finish(now, &mut out);
                 }
                 let ends = (connection.local.ip(), connection.remote.ip());
                 socket.shut_read |= read;
@@ -330,20 +368,24 @@ impl Stack {
             }
         }
         self.tell(id, PollEvents::all());
+        self.rearm(id);
         self.run();
         Ok(())
     }
 
     pub(crate) fn close_tcp(&mut self, id: SocketId) {
+        let now = self.now;
         let Ok(socket) = self.tcp(id) else { return };
         socket.orphan = true;
         let abort = socket.options.abort_on_close;
         let mut out = Vec::new();
         match &mut socket.role {
             Role::Open(connection) if !abort && connection.receive.is_empty() => {
-                connection.finish(&mut out);
+                connection.finish(now, &mut out);
+                connection.abandon(now);
                 let ends = (connection.local.ip(), connection.remote.ip());
                 self.emit_all(ends, out);
+                self.rearm(id);
             }
             Role::Listening(_) => {
                 self.stop_listening(id);
@@ -366,18 +408,7 @@ impl Stack {
         if let Some(binding) = self.tcp_ports.get_mut(port, id) {
             binding.listening = false;
         }
-        let half_open: Vec<SocketId> = self
-            .sockets
-            .iter()
-            .filter(|(_, socket)| match socket {
-                Socket::Tcp(TcpSocket { role: Role::SynReceived(state), .. }) => {
-                    state.listener == Some(id)
-                }
-                _ => false,
-            })
-            .map(|(child, _)| *child)
-            .collect();
-        for child in listener.ready.into_iter().chain(half_open) {
+        for child in listener.ready.into_iter().chain(listener.half_open) {
             self.end_tcp(child, true);
             self.forget_tcp(child);
         }
@@ -386,13 +417,14 @@ impl Stack {
 
     /// Takes a connection apart; the peer is told by a reset if `reset`. What was received can still be read.
     pub(crate) fn end_tcp(&mut self, id: SocketId, reset: bool) {
+        let now = self.now;
         let Ok(socket) = self.tcp(id) else { return };
         let ends = socket.ends();
         let mut out = Vec::new();
         match core::mem::replace(&mut socket.role, Role::Idle) {
             Role::Open(mut connection) => {
                 if reset {
-                    connection.reset(&mut out);
+                    connection.reset(now, &mut out);
                 }
                 socket.role = Role::Ended(Ended { receive: connection.receive });
             }
@@ -422,6 +454,7 @@ impl Stack {
     /// Removes a socket that nobody holds.
     pub(crate) fn forget_tcp(&mut self, id: SocketId) {
         if let Some(Socket::Tcp(socket)) = self.sockets.remove(&id) {
+            self.deadlines.forget(id, socket.armed);
             if let Some(bound) = socket.bound {
                 self.tcp_ports.remove(bound.port(), id);
             }
@@ -453,8 +486,36 @@ impl Stack {
         }
     }
 
+    /// Removes a connection that never came to be from its listener, and altogether.
+    pub(crate) fn forget_half_open(&mut self, id: SocketId) {
+        let listener = match self.tcp(id).map(|socket| &socket.role) {
+            Ok(Role::SynReceived(state)) => state.listener,
+            _ => None,
+        };
+        if let Some(listener) = listener
+            && let Ok(socket) = self.tcp(listener)
+            && let Role::Listening(state) = &mut socket.role
+        {
+            state.half_open.remove(&id);
+        }
+        self.forget_tcp(id);
+    }
+
     /// A connection that the handshake has made.
-    pub(crate) fn open_connection(opening: &Opening) -> Role {
-        Role::Open(alloc::boxed::Box::new(Connection::new(opening)))
+    pub(crate) fn open_connection(opening: &Opening, now: u64) -> Role {
+        Role::Open(alloc::boxed::Box::new(Connection::new(opening, now)))
+    }
+
+    /// Our address for packets to `to`, given what a socket is bound to.
+    ///
+    /// # Errors
+    /// ENETUNREACH, EADDRNOTAVAIL, EINVAL.
+    pub(crate) fn local_ip(&self, bound: IpAddr, to: IpAddr) -> Result<IpAddr> {
+        let source = self.source_for(to)?;
+        if bound.is_unspecified() {
+            return Ok(source);
+        }
+        // A loopback address means nothing to others.
+        if bound.is_loopback() && !self.is_own(to) { Err(Errno::EINVAL) } else { Ok(bound) }
     }
 }

@@ -3,17 +3,20 @@
 //! A [`Packet`] is a header buffer and a payload that is shared, not copied: what a sender's buffer holds is
 //! what the receiver's buffer holds after it.
 
+pub mod arp;
 pub mod checksum;
+pub mod ethernet;
 pub mod icmp;
 pub mod ip;
+pub mod ndp;
 pub mod tcp;
 pub mod udp;
 
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-/// Longest headers: IPv6 and TCP with all options.
-pub const MAX_HEADER: usize = 100;
+/// Longest headers: Ethernet, IPv6 with a fragment header, and TCP with all options.
+pub const MAX_HEADER: usize = 124;
 
 /// A packet on a link.
 #[derive(Clone, Debug)]

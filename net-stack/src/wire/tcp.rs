@@ -1,9 +1,9 @@
-//! TCP segments (RFC 9293) with the options for the segment size and window scale (RFC 7323). Checksums are
-//! left to the link, and the loopback link has none.
+//! TCP segments (RFC 9293) with the options for the segment size, window scale and timestamps (RFC 7323) and
+//! selective acknowledgements (RFC 2018). Checksums are left to the link, and the loopback link has none.
 
 use smallvec::SmallVec;
 
-use crate::tcp::seq::Seq;
+pub use crate::tcp::seq::Seq;
 
 /// Bytes of a header without options.
 pub const HEADER: usize = 20;
@@ -11,6 +11,44 @@ const OPTION_END: u8 = 0;
 const OPTION_NOP: u8 = 1;
 const OPTION_MSS: u8 = 2;
 const OPTION_SCALE: u8 = 3;
+const OPTION_SACK_PERMITTED: u8 = 4;
+const OPTION_SACK: u8 = 5;
+const OPTION_TIMESTAMPS: u8 = 8;
+/// Most bytes of options.
+const MAX_OPTIONS: usize = 40;
+/// Most blocks that one segment reports.
+pub const MAX_SACKS: usize = 4;
+
+/// Ranges that have come out of order: first byte, and the one behind the last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sacks {
+    count: u8,
+    blocks: [(Seq, Seq); MAX_SACKS],
+}
+
+impl Sacks {
+    /// Adds a range; false where there is no room.
+    pub fn push(&mut self, block: (Seq, Seq)) -> bool {
+        match self.blocks.get_mut(usize::from(self.count)) {
+            Some(place) => {
+                *place = block;
+                self.count += 1;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// The ranges.
+    pub fn as_slice(&self) -> &[(Seq, Seq)] {
+        self.blocks.get(..usize::from(self.count)).unwrap_or_default()
+    }
+
+    /// Whether there are none.
+    pub const fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+}
 
 /// What a segment says, beside its data.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,6 +77,16 @@ pub struct Repr {
     pub mss: Option<u16>,
     /// How far the sender's windows are shifted.
     pub scale: Option<u8>,
+    /// The sender understands selective acknowledgements.
+    pub sack_permitted: bool,
+    /// The sender's clock, and the clock of ours that it has seen last.
+    pub timestamps: Option<(u32, u32)>,
+    /// What has come out of order.
+    pub sacks: Sacks,
+    /// ECE: the network is congested (RFC 3168).
+    pub ece: bool,
+    /// CWR: the sender has slowed down.
+    pub cwr: bool,
 }
 
 impl Repr {
@@ -61,8 +109,9 @@ impl Repr {
             psh: flags & 8 != 0,
             urgent: (flags & 0x20 != 0).then_some(u16_at(18)?),
             window: u16_at(14)?,
-            mss: None,
-            scale: None,
+            ece: flags & 0x40 != 0,
+            cwr: flags & 0x80 != 0,
+            ..Self::default()
         };
         repr.parse_options(options);
         Some((repr, length))
@@ -87,6 +136,18 @@ impl Repr {
                     self.mss = Some(u16::from_be_bytes([*high, *low]));
                 }
                 (OPTION_SCALE, Some([shift])) => self.scale = Some((*shift).min(14)),
+                (OPTION_SACK_PERMITTED, Some([])) => self.sack_permitted = true,
+                (OPTION_TIMESTAMPS, Some(clocks)) => {
+                    if let Some((value, echo)) = two_words(clocks) {
+                        self.timestamps = Some((value, echo));
+                    }
+                }
+                (OPTION_SACK, Some(blocks)) => {
+                    self.sacks = Sacks::default();
+                    for (start, end) in blocks.chunks_exact(8).filter_map(two_words) {
+                        self.sacks.push((Seq(start), Seq(end)));
+                    }
+                }
                 (_, None) => return,
                 _ => {}
             }
@@ -94,16 +155,60 @@ impl Repr {
         }
     }
 
-    fn options(&self) -> SmallVec<[u8; 8]> {
+    /// The options; padded so that clocks and ranges are aligned where there is room.
+    fn options(&self) -> SmallVec<[u8; MAX_OPTIONS]> {
+        let mut options = self.options_with(true);
+        if options.len() > MAX_OPTIONS {
+            options = self.options_with(false);
+        }
+        while !options.len().is_multiple_of(4) {
+            options.push(OPTION_END);
+        }
+        options
+    }
+
+    fn options_with(&self, align: bool) -> SmallVec<[u8; MAX_OPTIONS]> {
         let mut options = SmallVec::new();
+        let pad = |options: &mut SmallVec<[u8; MAX_OPTIONS]>, count: usize| {
+            options.extend(core::iter::repeat_n(OPTION_NOP, if align { count } else { 0 }));
+        };
         if let Some(mss) = self.mss {
             let [high, low] = mss.to_be_bytes();
             options.extend([OPTION_MSS, 4, high, low]);
         }
         if let Some(shift) = self.scale {
-            options.extend([OPTION_NOP, OPTION_SCALE, 3, shift]);
+            pad(&mut options, 1);
+            options.extend([OPTION_SCALE, 3, shift]);
+        }
+        if self.sack_permitted {
+            pad(&mut options, 2);
+            options.extend([OPTION_SACK_PERMITTED, 2]);
+        }
+        if let Some((value, echo)) = self.timestamps {
+            pad(&mut options, 2);
+            options.extend([OPTION_TIMESTAMPS, 10]);
+            options.extend(value.to_be_bytes());
+            options.extend(echo.to_be_bytes());
+        }
+        if !self.sacks.is_empty() {
+            pad(&mut options, 2);
+            options.extend([OPTION_SACK, 2 + 8 * self.sacks.count]);
+            for (start, end) in self.sacks.as_slice() {
+                options.extend(start.0.to_be_bytes());
+                options.extend(end.0.to_be_bytes());
+            }
         }
         options
+    }
+
+    /// How many ranges fit beside the timestamps, if there are any.
+    pub const fn room_for_sacks(timestamps: bool) -> usize {
+        if timestamps { MAX_SACKS - 1 } else { MAX_SACKS }
+    }
+
+    /// Bytes that the options of a segment with data take.
+    pub const fn data_options_len(timestamps: bool) -> usize {
+        if timestamps { 12 } else { 0 }
     }
 
     /// Appends the header.
@@ -116,7 +221,9 @@ impl Repr {
             | bit(self.rst, 4)
             | bit(self.psh, 8)
             | bit(self.ack.is_some(), 0x10)
-            | bit(self.urgent.is_some(), 0x20);
+            | bit(self.urgent.is_some(), 0x20)
+            | bit(self.ece, 0x40)
+            | bit(self.cwr, 0x80);
         to.extend(self.from.to_be_bytes());
         to.extend(self.to.to_be_bytes());
         to.extend(self.seq.0.to_be_bytes());
@@ -127,6 +234,18 @@ impl Repr {
         to.extend(self.urgent.unwrap_or(0).to_be_bytes());
         to.extend(options);
     }
+}
+
+/// Source port, destination port and sequence number of a segment of which only 8 bytes may be there.
+pub fn ports(bytes: &[u8]) -> Option<(u16, u16, Seq)> {
+    let [a, b, c, d, seq @ ..] = *bytes.first_chunk::<8>()?;
+    Some((u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]), Seq(u32::from_be_bytes(seq))))
+}
+
+fn two_words(bytes: &[u8]) -> Option<(u32, u32)> {
+    let bytes: &[u8; 8] = bytes.try_into().ok()?;
+    let [a, b, c, d, e, f, g, h] = *bytes;
+    Some((u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h])))
 }
 
 #[cfg(test)]
@@ -152,6 +271,30 @@ mod tests {
         let mut bytes = Vec::new();
         repr.emit(&mut bytes);
         assert_eq!(Repr::parse(&bytes), Some((repr, 28)));
+    }
+
+    #[test]
+    fn options_of_all_kinds_fit() {
+        let mut sacks = Sacks::default();
+        for start in 0..3 {
+            assert!(sacks.push((Seq(start), Seq(start + 1))));
+        }
+        let timestamps = Some((7, 9));
+        let repr = Repr { timestamps, sacks, ece: true, ..Repr::default() };
+        let mut bytes = Vec::new();
+        repr.emit(&mut bytes);
+        assert_eq!(Repr::parse(&bytes), Some((repr, 60)));
+        let syn = Repr {
+            syn: true,
+            mss: Some(1460),
+            scale: Some(7),
+            sack_permitted: true,
+            timestamps,
+            ..Repr::default()
+        };
+        bytes.clear();
+        syn.emit(&mut bytes);
+        assert_eq!(Repr::parse(&bytes), Some((syn, 44)));
     }
 
     #[test]

@@ -35,3 +35,10 @@ impl Repr {
         to.extend([0, 0]);
     }
 }
+
+/// Bytes of a datagram with its header, as the header says; `None` where that cannot be.
+pub fn length(bytes: &[u8]) -> Option<usize> {
+    let header: &[u8; HEADER] = bytes.first_chunk()?;
+    let length = usize::from(u16::from_be_bytes([header[4], header[5]]));
+    (HEADER..=bytes.len()).contains(&length).then_some(length)
+}

@@ -72,7 +72,7 @@ pub struct NetNamespace {
     /// Unix sockets.
     pub unix: crate::socket::unix::UnixNamespace,
     /// TCP and UDP.
-    pub inet: crate::socket::inet::InetStack,
+    pub inet: Arc<crate::socket::inet::InetStack>,
     /// Netlink port ids.
     pub netlink: crate::socket::netlink::NetlinkPorts,
 }

@@ -4,6 +4,9 @@
 //! wait queue. Every call goes into the stack, which carries packets over its loopback interface until all is
 //! quiet; then, with the lock released, the queues of the sockets that have changed are told.
 //!
+//! The stack's timers are one timer of the scheduler, which is set only where the stack's earliest deadline has come nearer;
+//! connections over the loopback interface have none.
+//!
 //! Costs: one lock of the namespace's stack per call; a send copies once into a shared buffer that becomes the
 //! receiver's, a receive copies once out of it.
 
@@ -14,7 +17,7 @@ mod proc_text;
 
 use core::sync::atomic::{AtomicU64, Ordering};
 use std::collections::HashMap;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use bytes::Bytes;
 use chitin_abi::net::{
@@ -26,7 +29,9 @@ use chitin_abi::poll::PollEvents;
 use chitin_abi::process::{CAP_NET_BIND_SERVICE, CAP_NET_RAW};
 use chitin_abi::time::Timeval;
 use chitin_abi::{Errno, GuestAddr, Result};
-use chitin_net_stack::{Proto, SocketId, Stack, TcpOptions, TcpState, UdpOptions};
+use chitin_net_stack::{
+    CongestionControl, Proto, SocketId, Stack, TcpOptions, TcpState, UdpOptions,
+};
 use chitin_vfs::file::IoctlContext;
 use chitin_vfs::io::{Sink, Source};
 use chitin_vfs::wait::WaitQueue;
@@ -35,6 +40,7 @@ use zerocopy::IntoBytes;
 
 use super::{Caller, Common, Outgoing, Received, Shutdown, Socket, SocketInfo};
 use crate::namespace::NetNamespace;
+use crate::scheduler::{Scheduler, TimerHandle};
 use crate::time::KernelClock;
 
 /// Ports below are for privileged callers (`net.ipv4.ip_unprivileged_port_start`).
@@ -47,24 +53,44 @@ pub struct InetStack {
     stack: Mutex<Stack>,
     sockets: Mutex<HashMap<SocketId, Weak<InetSocket>>>,
     clock: KernelClock,
+    /// Who keeps its timers, once there is a socket.
+    scheduler: OnceLock<Scheduler>,
+    /// When the timer runs, and the timer.
+    armed: AtomicU64,
+    timer: Mutex<Option<TimerHandle>>,
+    me: Weak<Self>,
 }
 
 impl InetStack {
     /// A stack with a loopback interface.
-    pub fn new(seed: u64) -> Self {
+    pub fn new(seed: u64) -> Arc<Self> {
         let clock = KernelClock::default();
         let seed = seed ^ clock.realtime_nanos();
-        Self { stack: Mutex::new(Stack::new(seed)), sockets: Mutex::default(), clock }
+        Arc::new_cyclic(|me| Self {
+            stack: Mutex::new(Stack::new(seed)),
+            sockets: Mutex::default(),
+            clock,
+            scheduler: OnceLock::new(),
+            armed: AtomicU64::new(u64::MAX),
+            timer: Mutex::default(),
+            me: me.clone(),
+        })
     }
 
     /// Works on the stack, then tells the sockets that have changed.
     fn with<T>(&self, work: impl FnOnce(&mut Stack, u64) -> T) -> T {
         let now = self.clock.monotonic();
-        let (value, events) = {
+        let (value, events, deadline) = {
             let mut stack = self.stack.lock();
+            stack.set_time(now);
             let value = work(&mut stack, now);
-            (value, stack.take_events())
+            (value, stack.take_events(), stack.deadline())
         };
+        if let Some(deadline) = deadline
+            && deadline < self.armed.load(Ordering::Relaxed)
+        {
+            self.arm(deadline);
+        }
         for (id, events) in events {
             let socket = self.sockets.lock().get(&id).and_then(Weak::upgrade);
             if let Some(socket) = socket {
@@ -72,6 +98,20 @@ impl InetStack {
             }
         }
         value
+    }
+
+    /// Has the stack looked at when a deadline comes.
+    fn arm(&self, deadline: u64) {
+        let Some(scheduler) = self.scheduler.get() else { return };
+        let me = self.me.clone();
+        let mut timer = self.timer.lock();
+        self.armed.store(deadline, Ordering::Relaxed);
+        *timer = Some(scheduler.timer(deadline, move || {
+            if let Some(stack) = me.upgrade() {
+                stack.armed.store(u64::MAX, Ordering::Relaxed);
+                stack.with(|stack, now| stack.advance(now));
+            }
+        }));
     }
 }
 
@@ -87,6 +127,8 @@ pub struct InetSocket {
     net: Arc<NetNamespace>,
     /// Options that are kept and shown, by level and name.
     values: Mutex<HashMap<(u32, u32), i32>>,
+    /// `TCP_CONGESTION`, if it was set.
+    congestion: Mutex<Option<CongestionControl>>,
     user: u32,
     ino: AtomicU64,
 }
@@ -115,6 +157,9 @@ impl InetSocket {
         let v6 = domain == AF_INET6;
         let user = caller.fs_cred().uid;
         let net = caller.net();
+        if let Some(task) = caller.task() {
+            net.inet.scheduler.get_or_init(|| task.kernel.scheduler.clone());
+        }
         let id = net.inet.with(|stack, _| match proto {
             Proto::Tcp => stack.tcp_open(TcpOptions { v6, user, ..TcpOptions::default() }),
             Proto::Udp => stack.udp_open(UdpOptions { v6, user, ..UdpOptions::default() }),
@@ -148,6 +193,7 @@ impl InetSocket {
             queue: Arc::default(),
             net: Arc::clone(net),
             values: Mutex::default(),
+            congestion: Mutex::default(),
             user,
             ino: AtomicU64::new(0),
         });
@@ -370,6 +416,7 @@ impl Socket for InetSocket {
         let socket = Self::adopt(id, (Proto::Tcp, IPPROTO_TCP), self.v6, self.user, &self.net);
         socket.common.inherit(&self.common);
         socket.values.lock().clone_from(&self.values.lock());
+        *socket.congestion.lock() = *self.congestion.lock();
         Ok(socket)
     }
 

@@ -9,12 +9,12 @@ use chitin_abi::net::{
     IP_HDRINCL, IP_MTU_DISCOVER, IP_MULTICAST_LOOP, IP_MULTICAST_TTL, IP_PKTINFO, IP_RECVTOS,
     IP_RECVTTL, IP_TOS, IP_TTL, IPV6_HOPLIMIT, IPV6_PKTINFO, IPV6_RECVHOPLIMIT, IPV6_RECVPKTINFO,
     IPV6_RECVTCLASS, IPV6_TCLASS, IPV6_UNICAST_HOPS, IPV6_V6ONLY, In6Pktinfo, InPktinfo, SOL_IP,
-    SOL_IPV6, SOL_TCP, SOL_UDP, SOL_UDPLITE, TCP_CONGESTION, TCP_INFO, TCP_KEEPCNT, TCP_KEEPIDLE,
-    TCP_KEEPINTVL, TCP_LINGER2, TCP_MAXSEG, TCP_NODELAY, TCP_QUICKACK, TCP_SYNCNT, TCP_ULP,
-    TCP_USER_TIMEOUT, TCP_WINDOW_CLAMP, TcpInfo,
+    SOL_IPV6, SOL_TCP, SOL_UDP, SOL_UDPLITE, TCP_CONGESTION, TCP_CORK, TCP_INFO, TCP_KEEPCNT,
+    TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_LINGER2, TCP_MAXSEG, TCP_NODELAY, TCP_QUICKACK, TCP_SYNCNT,
+    TCP_ULP, TCP_USER_TIMEOUT, TCP_WINDOW_CLAMP, TcpInfo,
 };
 use chitin_abi::{Errno, Result};
-use chitin_net_stack::{Datagram, Marks, Proto};
+use chitin_net_stack::{CongestionControl, Datagram, Marks, Proto};
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::InetSocket;
@@ -29,8 +29,8 @@ const ECN_MASK: i32 = 3;
 const MIN_CLAMP: i32 = 1152;
 /// Options of multicast routing, which only raw sockets have.
 const ROUTING: core::ops::RangeInclusive<u32> = 200..=212;
-/// The only congestion control.
-const CONGESTION: &[u8; 16] = b"cubic\0\0\0\0\0\0\0\0\0\0\0";
+/// `TCP_CA_NAME_MAX`.
+const CONGESTION_NAME: usize = 16;
 
 impl InetSocket {
     /// Hands options to the stack that it looks at when a call is made.
@@ -41,8 +41,22 @@ impl InetSocket {
         let v6_only = self.v6_only();
         let linger = *common.linger.lock();
         let broadcast = common.broadcast.load(Ordering::Relaxed);
+        let number = |name| self.value(SOL_TCP, name).unwrap_or_else(|| default(SOL_TCP, name));
+        let seconds = |name| u64::try_from(number(name)).unwrap_or(0) * 1_000_000_000;
+        let keepalive = common.keep_alive.load(Ordering::Relaxed).then(|| {
+            let count = u32::try_from(number(TCP_KEEPCNT)).unwrap_or(0);
+            (seconds(TCP_KEEPIDLE), seconds(TCP_KEEPINTVL), count)
+        });
+        let user_timeout = u64::try_from(number(TCP_USER_TIMEOUT)).unwrap_or(0) * 1_000_000;
+        let asked = |name| self.value(SOL_TCP, name).filter(|value| *value > 0);
         self.with(|stack, _| match self.proto {
             Proto::Tcp => stack.tcp_configure(self.id, |options| {
+                options.no_delay = number(TCP_NODELAY) != 0;
+                options.cork = number(TCP_CORK) != 0;
+                (options.keepalive, options.user_timeout) = (keepalive, user_timeout);
+                options.syn_retries = asked(TCP_SYNCNT).map(i32::unsigned_abs);
+                options.max_segment = asked(TCP_MAXSEG).and_then(|value| u16::try_from(value).ok());
+                options.congestion = *self.congestion.lock();
                 (options.reuse_address, options.reuse_port) = (reuse_address, reuse_port);
                 options.v6_only = v6_only;
                 options.abort_on_close = linger.onoff != 0 && linger.linger == 0;
@@ -60,7 +74,13 @@ impl InetSocket {
         self.check_level(level).map_err(|errno| if self.v6 { errno } else { Errno::EOPNOTSUPP })?;
         match (level, name) {
             (SOL_TCP, TCP_INFO) => return Ok(self.tcp_info().as_bytes().to_vec()),
-            (SOL_TCP, TCP_CONGESTION) => return Ok(CONGESTION.to_vec()),
+            (SOL_TCP, TCP_CONGESTION) => {
+                let usual = self.with(|stack, _| stack.settings.congestion);
+                let name = self.congestion.lock().unwrap_or(usual).name();
+                let mut bytes = name.as_bytes().to_vec();
+                bytes.resize(CONGESTION_NAME, 0);
+                return Ok(bytes);
+            }
             (SOL_TCP, TCP_ULP) => return Ok(Vec::new()),
             (SOL_TCP, TCP_MAXSEG) => {
                 let mss = self.with(|stack, _| stack.tcp_stats(self.id).mss);
@@ -77,7 +97,10 @@ impl InetSocket {
         self.check_level(level)?;
         if (level, name) == (SOL_TCP, TCP_CONGESTION) {
             let name = value.split(|byte| *byte == 0).next().unwrap_or_default();
-            return if name == b"cubic" || name == b"reno" { Ok(()) } else { Err(Errno::ENOENT) };
+            let control = CongestionControl::by_name(name).ok_or(Errno::ENOENT)?;
+            *self.congestion.lock() = Some(control);
+            self.apply_options();
+            return Ok(());
         }
         if (level, name) == (SOL_TCP, TCP_ULP) {
             return Err(Errno::ENOENT);
@@ -99,6 +122,9 @@ impl InetSocket {
             }
         }
         self.values.lock().insert((level, name), number);
+        if level == SOL_TCP {
+            self.apply_options();
+        }
         Ok(())
     }
 
@@ -129,27 +155,42 @@ impl InetSocket {
     fn tcp_info(&self) -> TcpInfo {
         let (state, stats) =
             self.with(|stack, _| (stack.tcp_state(self.id), stack.tcp_stats(self.id)));
+        let micros = |nanos: u64| (nanos / 1000) as u32;
+        let (sack, timestamps) = stats.options;
+        let scaled = stats.shifts != (0, 0);
+        let (flying, sacked, lost, resent) = stats.segments;
+        // A connection on this stack has no round trips to measure.
+        let rtt = if stats.rtt.0 == 0 { (50_000, 10_000, 50_000) } else { stats.rtt };
         TcpInfo {
             state: state as u8,
+            ca_state: stats.congestion_state,
+            retransmits: stats.tries.min(255) as u8,
+            options: u8::from(timestamps) | u8::from(sack) << 1 | u8::from(scaled) << 2,
             wscale: stats.shifts.0 | (stats.shifts.1 << 4),
-            rto: 204_000,
+            rto: micros(stats.rto).max(204_000),
             ato: 40_000,
             snd_mss: stats.mss,
             rcv_mss: stats.mss,
             pmtu: 65535,
             advmss: stats.mss,
-            unacked: stats.unsent,
+            unacked: flying,
+            sacked,
+            lost,
+            total_retrans: resent,
             rcv_ssthresh: stats.receive_window,
-            rtt: 50,
-            rttvar: 10,
-            snd_ssthresh: i32::MAX as u32,
-            snd_cwnd: 10,
+            rtt: micros(rtt.0),
+            rttvar: micros(rtt.1),
+            min_rtt: micros(rtt.2),
+            snd_ssthresh: if stats.threshold == 0 { i32::MAX as u32 } else { stats.threshold },
+            snd_cwnd: stats.window.max(1),
             reordering: 3,
             rcv_space: stats.receive_window,
             segs_out: stats.segments_out,
             segs_in: stats.segments_in,
             bytes_acked: stats.bytes_acked,
             bytes_received: stats.bytes_in,
+            bytes_retrans: stats.bytes_resent,
+            rcv_ooopack: stats.out_of_order,
             snd_wnd: stats.send_window,
             rcv_wnd: stats.receive_window,
             ..TcpInfo::default()
