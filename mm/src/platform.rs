@@ -107,6 +107,13 @@ pub trait AddressSpace: Send + Sync {
     /// Dropping the last reference does the same.
     fn kill(&self);
 
+    /// The same host memory, about to be emptied, for another program of the same process; `None` where it cannot be
+    /// used again. Nobody but one thread that stands still may use this address space; it is of no more use
+    /// then. The operations empty it and go in front of all others; the thread goes on after [`GuestThread::renew`].
+    fn renew(&self) -> Option<(Arc<dyn AddressSpace>, Vec<HostOp>)> {
+        None
+    }
+
     /// Resident bytes, as the host counts them: (total, of files and shared memory).
     fn resident(&self) -> (u64, u64);
 
@@ -144,6 +151,15 @@ pub trait GuestThread: Send + Sync {
     /// # Errors
     /// EINVAL when the XSAVE header is not one that the processor would load.
     fn set_extended_state(&mut self, state: &[u8]) -> Result<()>;
+
+    /// Forgets everything of a thread that stands still: it goes on as a new one, with the registers that the next
+    /// [`GuestThread::resume`] gives it. Only after [`AddressSpace::renew`].
+    ///
+    /// # Errors
+    /// ESRCH when it is dead.
+    fn renew(&mut self) -> Result<()> {
+        Err(Errno::ESRCH)
+    }
 
     /// A handle that makes a running guest stop with [`Event::Interrupted`], from any thread.
     fn interrupter(&self) -> Arc<dyn Interrupter>;

@@ -12,13 +12,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Waker;
 
-use chitin_abi::{Errno, Result};
+use chitin_abi::{Errno, Regs, Result};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, Shutdown};
 
-use crate::layout::{order, reply};
+use crate::frame::Channel;
+use crate::layout::{self, order, reply};
 use crate::order::{self as list, Copy};
 use crate::patches::{Patches, Table};
-use crate::process::{Goal, Order, Process, next_number, write_ops};
+use crate::process::{Goal, Order, Process, Slot, next_number, write_ops};
 use crate::shared::Shared;
 use crate::space::Space;
 use crate::ticket::Ticket;
@@ -28,6 +29,8 @@ pub struct Kit {
     order: u32,
     reply: u32,
     number: u32,
+    /// Its first guest thread's place.
+    slot: Slot,
     /// The sentry's end.
     socket: OwnedFd,
     ticket: Arc<Ticket<Space>>,
@@ -58,6 +61,12 @@ impl Kit {
     pub fn has_said_hello(&self, shared: &Shared) -> bool {
         let done = shared.channels.u32(Shared::channel_offset(self.reply) + reply::DONE);
         done.load(Ordering::SeqCst) == self.number
+    }
+
+    /// The thread id of its first guest thread. No guest code has run there.
+    fn spawned(&self, shared: &Shared) -> i32 {
+        let results = Shared::channel_offset(self.reply) + reply::RESULTS;
+        shared.channels.load64(results + 8 * list::SPAWNED_IN_COPY) as i32
     }
 }
 
@@ -96,7 +105,15 @@ pub fn submit(parent: &Arc<Process>) -> Result<Arc<Ticket<Space>>> {
     let shared = &parent.shared;
     let (ours, theirs) = socket_pair().map_err(|_| Errno::ENOMEM)?;
     let (order, reply, number) = new_pages(shared)?;
-    fill(shared, order, number, &list::hello(shared.descriptors));
+    let Some(place) = shared.channel_numbers.take() else {
+        shared.order_numbers.give_back(order);
+        shared.channel_numbers.give_back(reply);
+        return Err(Errno::EAGAIN);
+    };
+    let channel = Channel { offset: Shared::channel_offset(place), address: layout::CHANNELS };
+    let (shape, regs) = (&shared.shape, Regs::default());
+    let frame = channel.prepare(&shared.channels, shape, &regs, &shape.initial());
+    fill(shared, order, number, &list::first_of_copy(channel, frame, shared.descriptors));
     let copy = Copy {
         order: Shared::order_offset(order),
         reply: Shared::channel_offset(reply),
@@ -108,6 +125,7 @@ pub fn submit(parent: &Arc<Process>) -> Result<Arc<Ticket<Space>>> {
         order,
         reply,
         number,
+        slot: Slot::new(place, channel),
         socket: ours,
         ticket: Arc::clone(&ticket),
         patches: parent.patches.for_copy(),
@@ -128,10 +146,12 @@ pub fn conclude(shared: &Arc<Shared>, kit: Kit, failed: Option<Errno>) -> Conclu
     match hear(&kit.socket) {
         Ok(None) => Conclusion::NotYet(kit),
         Ok(Some(pid)) => {
+            kit.slot.tid.store(kit.spawned(shared), Ordering::Relaxed);
             let (table, is_off) = kit.patches;
             let patches = Patches::copied(table, is_off);
             let shared_ref = Arc::clone(shared);
             let process = Process::new(shared_ref, pid, kit.order, kit.reply, kit.socket, patches);
+            process.adopt(Arc::new(kit.slot));
             let is_dead = shared.registry.add(&process);
             shared.registry.end_fork();
             if is_dead {
@@ -153,7 +173,7 @@ pub fn abandon(shared: &Shared, kit: Kit, error: Errno) -> Option<Waker> {
     {
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
     }
-    shared.quarantine(kit.order, kit.reply);
+    shared.quarantine(kit.order, kit.reply, kit.slot.place);
     shared.registry.end_fork();
     kit.ticket.complete(Err(error))
 }

@@ -94,6 +94,26 @@ impl Channel {
 
     /// Makes an empty channel that of a new thread, and says where its frame is in the stub.
     pub fn prepare(self, arena: &Arena, shape: &Shape, regs: &Regs, extended: &[u8]) -> u64 {
+        let address = self.write_frame(arena, shape, regs, extended);
+        arena.store32(self.header(channel::ALIVE), 1);
+        arena.u32(self.header(channel::WORD)).store(channel::POSTED, Ordering::Release);
+        address
+    }
+
+    /// What a thread has left here that stands still and whose frame is of no more use.
+    pub fn forget(self, arena: &Arena) {
+        // The lower pages are only ever touched by guests that mean to.
+        for at in (channel::HEADER - 0x1e00..channel::HEADER).step_by(8) {
+            arena.store64(self.offset + at, 0);
+        }
+        for at in (channel::FAST_REGISTERS..channel::FAST_REGISTERS + channel::FAST_LEN).step_by(8)
+        {
+            arena.store64(self.header(at), 0);
+        }
+    }
+
+    /// Gives a thread that stands still a frame as that of a new one; says where it is in the stub.
+    pub fn write_frame(self, arena: &Arena, shape: &Shape, regs: &Regs, extended: &[u8]) -> u64 {
         let room = (shape.size as u64 + 4 + 63) & !63;
         let area = (self.offset + channel::HEADER - room) & !63;
         let frame = ((area - field::LEN) & !15) - 8;
@@ -111,8 +131,6 @@ impl Channel {
         arena.store64(self.header(channel::FRAME), address);
         let top = self.header_address() + channel::FAST_REGISTERS + channel::FAST_LEN;
         arena.store64(self.header(channel::FAST_TOP), top);
-        arena.store32(self.header(channel::ALIVE), 1);
-        arena.u32(self.header(channel::WORD)).store(channel::POSTED, Ordering::Release);
         address
     }
 

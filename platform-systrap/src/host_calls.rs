@@ -1,58 +1,45 @@
 //! What this platform needs of the sentry's own seccomp filter.
 
-use seccompiler::{SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompRule};
-
 use crate::layout;
 
-/// Sets of arguments, each of which lets the call through; none lets every call through.
-type Alternatives<'a> = &'a [&'a [(u8, u64)]];
-
-/// Arguments that must have certain lower halves.
-fn rule(arguments: &[(u8, u64)]) -> Option<SeccompRule> {
-    let conditions = arguments.iter().map(|(index, value)| {
-        SeccompCondition::new(*index, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, *value)
-    });
-    SeccompRule::new(conditions.collect::<Result<_, _>>().ok()?).ok()
+/// A host call that the sentry makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HostCall {
+    /// Its number.
+    pub number: i64,
+    /// Sets of arguments (position, lower half), each of which is reason enough to allow it; empty: any.
+    pub alternatives: &'static [&'static [(u8, u64)]],
 }
+
+const KILL: u64 = libc::SIGKILL as u64;
+const KIND: u64 = (libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC) as u64;
+const UNIX: u64 = libc::AF_UNIX as u64;
+const PASSCRED: [(u8, u64); 2] = [(1, libc::SOL_SOCKET as u64), (2, libc::SO_PASSCRED as u64)];
+
+const fn call(number: i64, alternatives: &'static [&'static [(u8, u64)]]) -> HostCall {
+    HostCall { number, alternatives }
+}
+
+const CALLS: [HostCall; 11] = [
+    // A guest's bytes.
+    call(libc::SYS_process_vm_readv, &[]),
+    call(libc::SYS_process_vm_writev, &[]),
+    // Interrupting a guest, ending it, and noticing its end.
+    call(libc::SYS_tgkill, &[&[(2, layout::KICK as u64)]]),
+    call(libc::SYS_kill, &[&[(1, KILL)]]),
+    call(libc::SYS_waitid, &[&[(0, libc::P_PID as u64)], &[(0, libc::P_PGID as u64)]]),
+    // The socket of a stub.
+    call(libc::SYS_socketpair, &[&[(0, UNIX), (1, KIND)]]),
+    call(libc::SYS_setsockopt, &[&PASSCRED]),
+    // CPU time, and which core a worker is on.
+    call(libc::SYS_clock_gettime, &[]),
+    call(libc::SYS_getcpu, &[]),
+    call(libc::SYS_sched_setaffinity, &[&[(0, 0)]]),
+    call(libc::SYS_madvise, &[]),
+];
 
 /// The host calls that the sentry makes for this platform, beyond plain memory, futex, read, write and close,
 /// threads, `ppoll`, `sendmsg`, `recvmsg`, `shutdown`, and opening files below a directory's descriptor (`/proc`).
-pub fn sentry_host_calls() -> Vec<(i64, Vec<SeccompRule>)> {
-    let kill = libc::SIGKILL as u64;
-    let kind = (libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC) as u64;
-    let unix = libc::AF_UNIX as u64;
-    let (level, name) = (libc::SOL_SOCKET as u64, libc::SO_PASSCRED as u64);
-    let calls: [(i64, Alternatives<'_>); 11] = [
-        // A guest's bytes.
-        (libc::SYS_process_vm_readv, &[]),
-        (libc::SYS_process_vm_writev, &[]),
-        // Interrupting a guest, ending it, and noticing its end.
-        (libc::SYS_tgkill, &[&[(2, u64::from(layout::KICK))]]),
-        (libc::SYS_kill, &[&[(1, kill)]]),
-        (libc::SYS_waitid, &[&[(0, libc::P_PID as u64)], &[(0, libc::P_PGID as u64)]]),
-        // The socket of a stub.
-        (libc::SYS_socketpair, &[&[(0, unix), (1, kind)]]),
-        (libc::SYS_setsockopt, &[&[(1, level), (2, name)]]),
-        // CPU time, and which core a worker is on.
-        (libc::SYS_clock_gettime, &[]),
-        (libc::SYS_getcpu, &[]),
-        (libc::SYS_sched_setaffinity, &[&[(0, 0)]]),
-        (libc::SYS_madvise, &[]),
-    ];
-    let rules = |rules: Alternatives<'_>| rules.iter().filter_map(|one| rule(one)).collect();
-    calls.iter().map(|(number, of)| (*number, rules(of))).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::sentry_host_calls;
-
-    #[test]
-    fn conditions_are_kept() {
-        let calls = sentry_host_calls();
-        let waits = calls.iter().find(|call| call.0 == libc::SYS_waitid).expect("it is listed");
-        assert_eq!(waits.1.len(), 2);
-        let kills = calls.iter().find(|call| call.0 == libc::SYS_kill).expect("it is listed");
-        assert_eq!(kills.1.len(), 1);
-    }
+pub const fn sentry_host_calls() -> &'static [HostCall] {
+    &CALLS
 }

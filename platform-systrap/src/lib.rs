@@ -17,6 +17,7 @@ mod platform;
 mod process;
 mod raw;
 mod reaper;
+mod reuse;
 mod shared;
 mod space;
 mod table;
@@ -26,5 +27,5 @@ mod usage;
 mod vdso;
 mod xstate;
 
-pub use host_calls::sentry_host_calls;
-pub use platform::{Systrap, SystrapConfig};
+pub use host_calls::{HostCall, sentry_host_calls};
+pub use platform::{Starting, Systrap, SystrapConfig};

@@ -198,14 +198,17 @@ pub const SPAWNED: u64 = 1;
 
 /// The list that maps a channel and starts a thread on it.
 pub fn spawn(channel: Channel, frame: u64, descriptors: Descriptors) -> List {
+    List { ops: end(start(channel, frame, descriptors)), files: Vec::new() }
+}
+
+/// Maps a channel and starts a thread on it.
+fn start(channel: Channel, frame: u64, descriptors: Descriptors) -> Vec<Op> {
     let both = (libc::PROT_READ | libc::PROT_WRITE) as u64;
     let fixed = (libc::MAP_SHARED | libc::MAP_FIXED) as u64;
     let fd = descriptors.channels().into();
     let map = [channel.address, layout::CHANNEL_LEN, both, fixed, fd, channel.offset];
     let start = [clone::THREAD, frame, 0, channel.alive_address(), 0];
-    let ops =
-        vec![Op::new(libc::SYS_mmap, &map), Op::new(libc::SYS_clone, &start).with(op::THREAD)];
-    List { ops: end(ops), files: Vec::new() }
+    vec![Op::new(libc::SYS_mmap, &map), Op::new(libc::SYS_clone, &start).with(op::THREAD)]
 }
 
 /// The operation whose result is the child's process id, or an error.
@@ -252,8 +255,19 @@ pub fn fork(copy: &Copy, socket: Arc<OwnedFd>, descriptors: Descriptors) -> List
     List { ops, files: vec![socket] }
 }
 
-/// The first list of a copy: it says hello. The kernel adds who it is.
-pub fn hello(descriptors: Descriptors) -> Vec<Op> {
+/// The operation of a copy's first list whose result is the new thread's id.
+pub const SPAWNED_IN_COPY: u64 = 1;
+
+/// The first list of a copy: it starts its first guest thread and says hello.
+pub fn first_of_copy(channel: Channel, frame: u64, descriptors: Descriptors) -> Vec<Op> {
+    let ops = start(channel, frame, descriptors);
+    let mut ops: Vec<Op> = ops.into_iter().map(|one| one.with(op::FATAL)).collect();
+    ops.extend(hello(descriptors));
+    end(ops)
+}
+
+/// Says hello. The kernel adds who it is.
+fn hello(descriptors: Descriptors) -> Vec<Op> {
     let flags = libc::MSG_NOSIGNAL as u64;
     let send = [descriptors.socket().into(), layout::ORDER, 4, flags, 0, 0];
     end(vec![Op::new(libc::SYS_sendto, &send).with(op::EXPECT).expecting(4)])

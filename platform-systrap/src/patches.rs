@@ -23,8 +23,8 @@ use crate::layout::{self, trampoline};
 use crate::patch::{self, Site};
 use crate::process::{Process, Slot};
 use crate::raw::text;
-use crate::space;
 use crate::thread::RUNNING;
+use crate::{reuse, space};
 
 /// Traps of one site before it is rewritten: the rewriting costs as much as some ten traps.
 const OFTEN: u64 = 16;
@@ -109,6 +109,14 @@ impl Patches {
             is_off: is_off.into(),
             ..Self::default()
         }
+    }
+
+    /// The stub is used again, with other code.
+    pub fn reset(&self) {
+        *self.table.write() = Arc::default();
+        self.exist.store(false, Ordering::SeqCst);
+        self.is_off.store(false, Ordering::SeqCst);
+        *self.counts.lock() = None;
     }
 
     /// What a copy of the stub begins with. Nothing is rewritten until `forks` is counted down.
@@ -202,6 +210,7 @@ impl Patches {
 
 /// Called before memory changes: threads that stand still at a site that may change look again where they go on.
 pub fn note(process: &Process, ops: &[HostOp]) {
+    ops.iter().for_each(|op| note_range(process, op));
     let patches = &process.patches;
     if !patches.exist.load(Ordering::SeqCst) {
         return;
@@ -222,6 +231,21 @@ pub fn note(process: &Process, ops: &[HostOp]) {
     if ops.iter().any(changes) {
         process.slots().iter().for_each(|slot| slot.has_old_code.store(true, Ordering::SeqCst));
     }
+}
+
+fn note_range(process: &Process, op: &HostOp) {
+    let ranges = match *op {
+        HostOp::MapAnonymous { addr, len, .. }
+        | HostOp::MapFile { addr, len, .. }
+        | HostOp::Unmap { addr, len }
+        | HostOp::Protect { addr, len, .. }
+        | HostOp::Advise { addr, len, .. }
+        | HostOp::Sync { addr, len, .. } => [(addr, len), (addr, len)],
+        HostOp::Remap { old_addr, old_len, new_addr, new_len, .. } => {
+            [(old_addr, old_len), (new_addr, new_len)]
+        }
+    };
+    ranges.into_iter().for_each(|(addr, len)| reuse::note_range(process, addr, len));
 }
 
 fn write(process: &Process, address: u64, bytes: &[u8]) -> Option<()> {

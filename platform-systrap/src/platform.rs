@@ -1,11 +1,9 @@
 //! The platform itself: how it starts, and where new address spaces come from.
 
-use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::{Arc, Once};
 
-use chitin_abi::Result;
 use chitin_abi::auxv::{AT_HWCAP, AT_HWCAP2, AT_MINSIGSTKSZ};
 use chitin_mm::platform::{
     AddressSpace, Capabilities, Doorbell, Platform, PlatformFuture, VdsoRange,
@@ -21,10 +19,10 @@ use crate::process::Process;
 use crate::raw::arena::Arena;
 use crate::raw::{host, text, zygote};
 use crate::reaper::Registry;
+use crate::reuse::{self, Spares};
 use crate::shared::{Bell, Shared, Spinner};
-use crate::space::{self, Space};
+use crate::space;
 use crate::table::{Numbers, PLACES, Table};
-use crate::ticket::Waiting;
 use crate::xstate::{self, Shape};
 use crate::{doorbell, fork, order, vdso};
 
@@ -56,23 +54,33 @@ pub struct Systrap {
     template: Arc<Process>,
     capabilities: Capabilities,
     reaper: Once,
-    /// Copies that nobody has asked for yet, made while nobody waits for them.
-    spares: Mutex<VecDeque<Spare>>,
 }
 
-type Spare = Result<Waiting<Space>>;
-
-/// How many copies of the template lie ready. Each holds some 70 KiB of the host's memory.
-const SPARES: usize = 2;
+/// A platform whose first stub is on its way: it needs no attention until [`Starting::finish`].
+pub struct Starting {
+    shared: Shared,
+    vdso: vdso::Plan,
+    first: First,
+}
 
 impl Systrap {
-    /// Makes the platform and the process that stubs are copied from. To be called while the sentry has one
-    /// thread, before it loads its own seccomp filter; that thread must live as long as the platform.
-    /// Starts no thread.
+    /// Makes the platform, and waits for its first stub; see [`Systrap::begin`].
     ///
     /// # Errors
     /// What the host refuses.
     pub fn new(config: SystrapConfig) -> io::Result<Arc<Self>> {
+        let mut starting = Self::begin(config)?;
+        starting.find_proc();
+        starting.finish()
+    }
+
+    /// Begins to make the platform and the process that stubs are copied from, which gets ready by itself meanwhile. To
+    /// be called while the sentry has one thread, before it loads its own seccomp filter; that thread must live as
+    /// long as the platform. Starts no thread.
+    ///
+    /// # Errors
+    /// What the host refuses.
+    pub fn begin(config: SystrapConfig) -> io::Result<Starting> {
         // Deadlines are met to the nanosecond: the threads that come inherit this.
         let _ = rustix::thread::set_current_timer_slack(core::num::NonZeroU64::new(1));
         let workers = config.workers.clamp(1, config::WORKERS as usize);
@@ -95,7 +103,7 @@ impl Systrap {
             channel_numbers: Numbers::default(),
             shape: Shape { features: 0, size: xstate::MINIMUM, mxcsr_mask: 0xffff },
             fsgsbase,
-            patch: false,
+            patch: config.patch && fsgsbase,
             descriptors,
             cores: cores(workers),
             bells: (0..workers).map(|_| bell()).collect::<io::Result<_>>()?,
@@ -103,26 +111,16 @@ impl Systrap {
             running: Table::new(),
             ordering: Table::new(),
             registry: Registry::default(),
-            proc: own_proc(),
+            proc: None,
+            vdso: layout::VDSO_END,
+            spares: Spares::default(),
             pid: std::process::id() as i32,
             given_up: Mutex::default(),
         };
-        shared.patch = config.patch && fsgsbase;
-        let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
-        let vdso = vdso::plan(&maps).unwrap_or_default();
-        let (pid, order, reply, socket) = start(&mut shared, &vdso)?;
-        let shared = Arc::new(shared);
-        let template =
-            Process::new(Arc::clone(&shared), pid, order, reply, socket, Patches::default());
-        shared.registry.add(&template);
-        let capabilities = capabilities(&shared, &vdso);
-        Ok(Arc::new(Self {
-            shared,
-            template,
-            capabilities,
-            reaper: Once::new(),
-            spares: Mutex::default(),
-        }))
+        let vdso = vdso::plan(&own_maps()).unwrap_or_default();
+        shared.vdso = vdso.moves.iter().map(|one| one.1).min().unwrap_or(layout::VDSO_END);
+        let first = start(&shared, &vdso)?;
+        Ok(Starting { shared, vdso, first })
     }
 
     /// The thread that reaps stubs is started late, so that the sentry can confine itself before.
@@ -139,9 +137,36 @@ impl Systrap {
     }
 }
 
+impl Starting {
+    /// Opens `/proc`, if it is that of this process's own pid namespace: what stubs use is found there.
+    pub fn find_proc(&mut self) {
+        self.shared.proc = own_proc();
+    }
+
+    /// Waits until the first stub has said hello. It has given up its rights by then.
+    ///
+    /// # Errors
+    /// Why it did not.
+    pub fn finish(self) -> io::Result<Arc<Systrap>> {
+        let Self { mut shared, vdso, first } = self;
+        shared.shape = greet(&shared, &first)?;
+        let First { pid, order, reply, socket, .. } = first;
+        let shared = Arc::new(shared);
+        let template =
+            Process::new(Arc::clone(&shared), pid, order, reply, socket, Patches::default());
+        shared.registry.add(&template);
+        // The first program's, made while the kernel gets ready.
+        if let Ok(copy) = space::copy(&template) {
+            shared.spares.add(copy);
+        }
+        let capabilities = capabilities(&shared, &vdso);
+        Ok(Arc::new(Systrap { shared, template, capabilities, reaper: Once::new() }))
+    }
+}
+
 impl Drop for Systrap {
     fn drop(&mut self) {
-        self.spares.get_mut().clear();
+        self.shared.spares.close();
         for process in self.shared.registry.all() {
             process.kill();
         }
@@ -168,6 +193,16 @@ fn bell() -> io::Result<Bell> {
         is_recruited: false.into(),
         pace: Mutex::default(),
     })
+}
+
+/// `/proc/self/maps`.
+fn own_maps() -> String {
+    use std::io::Read as _;
+    // Read in one piece: each read begins with a search.
+    let mut text = String::with_capacity(1 << 14);
+    let read =
+        std::fs::File::open("/proc/self/maps").map(|mut file| file.read_to_string(&mut text));
+    read.map_or_else(|_| String::new(), |_| text)
 }
 
 /// `/proc`, if it is that of this process's own pid namespace.
@@ -228,9 +263,19 @@ fn kept(vdso: &vdso::Plan) -> Vec<(u64, u64)> {
     kept
 }
 
-/// Starts the first stub and waits for its hello.
-fn start(shared: &mut Shared, vdso: &vdso::Plan) -> io::Result<(i32, u32, u32, OwnedFd)> {
-    let (ours, theirs) = fork::socket_pair()?;
+/// The first stub, and what it needs until it has said hello.
+struct First {
+    pid: i32,
+    order: u32,
+    reply: u32,
+    socket: OwnedFd,
+    _plan: Box<zygote::Plan>,
+    _stack: Vec<u128>,
+}
+
+/// Starts the first stub.
+fn start(shared: &Shared, vdso: &vdso::Plan) -> io::Result<First> {
+    let (socket, theirs) = fork::socket_pair()?;
     let pages = fork::new_pages(shared).map_err(|_| ErrorKind::OutOfMemory)?;
     let (order, reply, number) = pages;
     fork::fill(shared, order, number, &order::first(&kept(vdso), shared.descriptors));
@@ -244,25 +289,29 @@ fn start(shared: &mut Shared, vdso: &vdso::Plan) -> io::Result<(i32, u32, u32, O
     });
     let mut stack = vec![0_u128; 0x2000];
     let pid = zygote::start(&plan, &mut stack)?;
-    drop(theirs);
-    let _ = rustix::event::poll(&mut [PollFd::new(&ours, PollFlags::IN)], Some(&PATIENCE));
-    if !matches!(fork::hear(&ours), Ok(Some(_))) {
-        return Err(failure(pid));
+    Ok(First { pid, order, reply, socket, _plan: plan, _stack: stack })
+}
+
+/// Waits for the first stub's hello; what it has seen of the host's signal frames.
+fn greet(shared: &Shared, first: &First) -> io::Result<Shape> {
+    let ours = [PollFd::new(&first.socket, PollFlags::IN)];
+    let _ = rustix::event::poll(&mut { ours }, Some(&PATIENCE));
+    if !matches!(fork::hear(&first.socket), Ok(Some(_))) {
+        return Err(failure(first.pid));
     }
-    let seen = |field| shared.channels.load64(Shared::channel_offset(reply) + field);
+    let seen = |field| shared.channels.load64(Shared::channel_offset(first.reply) + field);
     let (features, size) = (seen(zygote::seen::FEATURES), seen(zygote::seen::SIZE));
     let shape =
         Shape { features, size: size as usize, mxcsr_mask: seen(zygote::seen::MXCSR_MASK) as u32 };
     let room = layout::channel::HEADER - 0x600;
     if size < xstate::MINIMUM as u64 || size > room || !size.is_multiple_of(8) {
-        let _ = failure(pid);
+        let _ = failure(first.pid);
         return Err(io::Error::new(
             ErrorKind::Unsupported,
             format!("the host's signal frames hold {size} bytes of extended state"),
         ));
     }
-    shared.shape = shape;
-    Ok((pid, order, reply, ours))
+    Ok(shape)
 }
 
 /// Ends a first stub that did not start, and says why.
@@ -301,20 +350,8 @@ impl Platform for Systrap {
 
     fn new_address_space(&self) -> PlatformFuture<'_, Arc<dyn AddressSpace>> {
         self.start_reaper();
-        let mut spares = self.spares.lock();
-        // Copies are made in the order in which they are asked for: the one in front is there, or will be first.
-        let first = spares.pop_front().unwrap_or_else(|| space::copy(&self.template));
-        while spares.len() < SPARES {
-            spares.push_back(space::copy(&self.template));
-        }
-        drop(spares);
         Box::pin(async move {
-            let space = match first?.await {
-                // Killed while it lay ready? Then another.
-                Ok(spare) if spare.is_dead() => space::copy(&self.template)?.await,
-                other => other,
-            };
-            Ok(Arc::new(space?) as Arc<dyn AddressSpace>)
+            Ok(Arc::new(reuse::fresh(&self.template).await?) as Arc<dyn AddressSpace>)
         })
     }
 

@@ -31,6 +31,7 @@ use crate::frame::Channel;
 use crate::layout::{self, order, reply};
 use crate::order::{List, SPAWNED};
 use crate::patches::Patches;
+use crate::reuse::Reuse;
 use crate::shared::{Listener, Shared};
 use crate::thread::Thread;
 use crate::ticket::Ticket;
@@ -49,6 +50,20 @@ pub struct Slot {
     pub has_old_code: AtomicBool,
     /// Whom to tell when the stub ends by itself.
     pub notice: Mutex<Option<DeathNotice>>,
+}
+
+impl Slot {
+    /// A new one.
+    pub fn new(place: u32, channel: Channel) -> Self {
+        Self {
+            place,
+            channel,
+            tid: AtomicI32::new(0),
+            state: AtomicU32::new(0),
+            has_old_code: false.into(),
+            notice: Mutex::default(),
+        }
+    }
 }
 
 /// What comes of an order.
@@ -90,6 +105,8 @@ pub struct Process {
     pub pid: i32,
     /// Rewritten call sites.
     pub patches: Patches,
+    /// Whether and how it is used again.
+    pub reuse: Reuse,
     order: u32,
     reply: u32,
     socket: OwnedFd,
@@ -122,6 +139,7 @@ impl Process {
             shared,
             pid,
             patches,
+            reuse: Reuse::default(),
             order,
             reply,
             socket,
@@ -147,6 +165,22 @@ impl Process {
             return Err(Errno::ESRCH);
         }
         Ok(action(self.pid))
+    }
+
+    /// The same for an owner of before: ESRCH if the stub has another one.
+    pub fn with_pid_at<T>(&self, epoch: u32, action: impl FnOnce(i32) -> T) -> Result<T> {
+        let ended = self.life.read();
+        if *ended || self.is_dead() || self.reuse.epoch.load(Ordering::Relaxed) != epoch {
+            return Err(Errno::ESRCH);
+        }
+        Ok(action(self.pid))
+    }
+
+    /// Its owner is none any more; nobody is just using what was said to that one.
+    pub fn next_epoch(&self) {
+        let ended = self.life.write();
+        self.reuse.epoch.fetch_add(1, Ordering::Relaxed);
+        drop(ended);
     }
 
     /// Ends it.
@@ -406,6 +440,17 @@ impl Process {
         }
     }
 
+    /// How many places for threads it ever had.
+    pub fn slot_count(&self) -> usize {
+        self.threads.lock().slots.len()
+    }
+
+    /// Takes over the thread that a copy was made with.
+    pub fn adopt(&self, slot: Arc<Slot>) {
+        self.threads.lock().slots.push(Arc::clone(&slot));
+        self.reuse.put_parked(slot);
+    }
+
     /// A place for a thread, with its first frame; and the frame's address in the stub.
     pub fn new_slot(&self, regs: &Regs, extended: &[u8]) -> Result<(Arc<Slot>, u64)> {
         let arena = &self.shared.channels;
@@ -423,14 +468,7 @@ impl Process {
                     offset: Shared::channel_offset(place),
                     address: layout::CHANNELS + index * layout::CHANNEL_LEN,
                 };
-                let slot = Arc::new(Slot {
-                    place,
-                    channel,
-                    tid: AtomicI32::new(0),
-                    state: AtomicU32::new(0),
-                    has_old_code: false.into(),
-                    notice: Mutex::default(),
-                });
+                let slot = Arc::new(Slot::new(place, channel));
                 threads.slots.push(Arc::clone(&slot));
                 slot
             }

@@ -15,6 +15,7 @@ use crate::layout::{self, Descriptors, channel, config};
 use crate::process::Process;
 use crate::raw::arena::Arena;
 use crate::reaper::Registry;
+use crate::reuse::Spares;
 use crate::table::{Numbers, Table};
 use crate::xstate::Shape;
 
@@ -58,10 +59,14 @@ pub struct Shared {
     pub registry: Registry,
     /// `/proc`, where it shows this process under its own id.
     pub proc: Option<OwnedFd>,
+    /// Where the vDSO begins in each stub; its end where there is none.
+    pub vdso: u64,
+    /// Stubs that lie ready.
+    pub spares: Spares,
     /// The sentry's process id.
     pub pid: i32,
-    /// Order and reply pages of copies that were given up, and since when.
-    pub given_up: Mutex<VecDeque<(Instant, u32, u32)>>,
+    /// Order and reply pages and channels of copies that were given up, and since when.
+    pub given_up: Mutex<VecDeque<(Instant, u32, u32, u32)>>,
 }
 
 /// How long the pages of a copy that was given up are kept from use. (It ends by itself whenever it gets that
@@ -123,18 +128,19 @@ impl Shared {
     }
 
     /// Puts pages away.
-    pub fn quarantine(&self, order: u32, reply: u32) {
-        self.given_up.lock().push_back((Instant::now(), order, reply));
+    pub fn quarantine(&self, order: u32, reply: u32, channel: u32) {
+        self.given_up.lock().push_back((Instant::now(), order, reply, channel));
     }
 
     /// Gives back the pages that have been put away for long enough.
     pub fn end_quarantine(&self) {
         let mut given_up = self.given_up.lock();
-        while let Some((since, order, reply)) = given_up.front().copied()
+        while let Some((since, order, reply, channel)) = given_up.front().copied()
             && since.elapsed() > QUARANTINE
         {
             given_up.pop_front();
             crate::process::give_back_channel(self, reply);
+            crate::process::give_back_channel(self, channel);
             self.order_numbers.give_back(order);
         }
     }

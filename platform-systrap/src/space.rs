@@ -4,6 +4,7 @@
 
 use std::io::{IoSlice, IoSliceMut};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use chitin_abi::{Errno, GuestAddr, Result};
 use chitin_mm::platform::{AddressSpace, GuestThread, PlatformFuture, ThreadState};
@@ -17,29 +18,42 @@ use crate::layout;
 use crate::process::{Goal, Order, Process};
 use crate::thread::Thread;
 use crate::ticket::{Ticket, Waiting};
-use crate::{fork, order, patches, usage};
+use crate::{fork, order, patches, reuse, usage};
 
 /// An address space: the owner of a stub.
 pub struct Space {
     process: Arc<Process>,
+    /// Which use of the stub is this one's.
+    epoch: u32,
     agent: Mutex<Option<Agent>>,
 }
 
 impl Space {
     /// Owns a stub.
     pub fn new(process: Arc<Process>) -> Self {
-        Self { process, agent: Mutex::new(None) }
+        let epoch = process.reuse.epoch.load(Ordering::SeqCst);
+        Self { process, epoch, agent: Mutex::new(None) }
     }
 
     /// Whether its stub is gone.
     pub fn is_dead(&self) -> bool {
         self.process.is_dead()
     }
+
+    fn is_over(&self) -> bool {
+        self.process.reuse.epoch.load(Ordering::SeqCst) != self.epoch
+    }
+
+    fn give_up(&self) {
+        if !self.is_over() && !reuse::recycle(&self.process) {
+            self.process.give_up();
+        }
+    }
 }
 
 impl Drop for Space {
     fn drop(&mut self) {
-        self.process.give_up();
+        self.give_up();
     }
 }
 
@@ -66,6 +80,13 @@ pub fn apply(process: &Arc<Process>, ops: &[HostOp]) -> Result<Waiting<()>> {
 pub fn start_thread(process: &Arc<Process>, state: &ThreadState) -> Result<Waiting<Thread>> {
     let shared = &process.shared;
     let extended = shared.shape.checked(&state.extended)?;
+    if let Some(slot) = process.reuse.take_parked() {
+        let ticket = Ticket::new();
+        let thread = Thread::again(Arc::clone(process), slot, &state.regs, &extended);
+        // Nobody waits yet.
+        drop(ticket.complete(Ok(thread)));
+        return Ok(Waiting::new(Arc::clone(process), ticket));
+    }
     let (slot, frame) = process.new_slot(&state.regs, &extended)?;
     let list = order::spawn(slot.channel, frame, shared.descriptors);
     let ticket = Ticket::new();
@@ -79,6 +100,9 @@ impl AddressSpace for Space {
         if ops.is_empty() {
             return Box::pin(async { Ok(()) });
         }
+        if self.is_over() {
+            return Box::pin(async { Err(Errno::ESRCH) });
+        }
         patches::note(&self.process, &ops);
         match apply(&self.process, &ops) {
             Ok(done) => Box::pin(done),
@@ -87,12 +111,13 @@ impl AddressSpace for Space {
     }
 
     fn fork(&self) -> PlatformFuture<'_, Arc<dyn AddressSpace>> {
-        let copy = copy(&self.process);
+        let copy = if self.is_over() { Err(Errno::ESRCH) } else { copy(&self.process) };
         Box::pin(async move { Ok(Arc::new(copy?.await?) as Arc<dyn AddressSpace>) })
     }
 
     fn spawn(&self, state: ThreadState) -> PlatformFuture<'_, Box<dyn GuestThread>> {
-        let thread = start_thread(&self.process, &state);
+        let over = self.is_over();
+        let thread = if over { Err(Errno::ESRCH) } else { start_thread(&self.process, &state) };
         Box::pin(async move { Ok(Box::new(thread?.await?) as Box<dyn GuestThread>) })
     }
 
@@ -101,15 +126,23 @@ impl AddressSpace for Space {
     }
 
     fn kill(&self) {
-        self.process.give_up();
+        self.give_up();
+    }
+
+    fn renew(&self) -> Option<(Arc<dyn AddressSpace>, Vec<HostOp>)> {
+        if self.is_over() {
+            return None;
+        }
+        let (space, ops) = reuse::renew(&self.process)?;
+        Some((Arc::new(space), ops))
     }
 
     fn resident(&self) -> (u64, u64) {
-        usage::resident(&self.process)
+        if self.is_over() { (0, 0) } else { usage::resident(&self.process) }
     }
 
     fn cpu_time(&self) -> (u64, u64) {
-        usage::process_time(&self.process)
+        if self.is_over() { (0, 0) } else { usage::process_time(&self.process) }
     }
 }
 
@@ -157,7 +190,7 @@ impl GuestMemory for Space {
         let remote = clip(addr, buffer.len())?;
         let mut local = [IoSliceMut::new(buffer)];
         let read = |pid| process_vm_readv(Pid::from_raw(pid), &mut local, &[remote]);
-        outcome(self.process.with_pid(read))
+        outcome(self.process.with_pid_at(self.epoch, read))
     }
 
     fn write_partial(&self, addr: GuestAddr, bytes: &[u8]) -> Result<usize> {
@@ -166,9 +199,9 @@ impl GuestMemory for Space {
         }
         let remote = clip(addr, bytes.len())?;
         let local = [IoSlice::new(bytes)];
-        outcome(
-            self.process.with_pid(|pid| process_vm_writev(Pid::from_raw(pid), &local, &[remote])),
-        )
+        reuse::note_range(&self.process, addr.0, bytes.len() as u64);
+        let write = |pid| process_vm_writev(Pid::from_raw(pid), &local, &[remote]);
+        outcome(self.process.with_pid_at(self.epoch, write))
     }
 
     fn compare_exchange_u32(&self, addr: GuestAddr, old: u32, new: u32) -> Result<u32> {
@@ -177,6 +210,9 @@ impl GuestMemory for Space {
             return Err(Errno::EFAULT);
         }
         let mut agent = self.agent.lock();
+        if self.is_over() {
+            return Err(Errno::ESRCH);
+        }
         if agent.is_none() {
             *agent = Agent::new(&self.process);
         }

@@ -19,7 +19,7 @@ use crate::patches;
 use crate::process::{Process, Slot};
 use crate::raw::{host, text};
 use crate::shared::Listener;
-use crate::usage;
+use crate::{reuse, usage};
 
 /// The guest runs, as far as the sentry knows.
 pub const RUNNING: u32 = 1;
@@ -29,6 +29,9 @@ const INTERRUPT: u32 = 2;
 const TRAP_TRACE: i32 = 2;
 /// The trap flag: a guest that has set it goes on by `rt_sigreturn` only.
 const TRAP_FLAG: u64 = 0x100;
+
+/// A segment base that no processor takes.
+const NO_BASE: u64 = 1 << 63;
 
 /// A thread that came from a patched call site and stands still.
 #[derive(Clone, Copy)]
@@ -91,6 +94,26 @@ impl Thread {
             last_rip: 0,
             hot: None,
         }
+    }
+
+    /// A thread that lay ready, for another use: it stands still, and goes on as a new one does.
+    pub fn again(process: Arc<Process>, slot: Arc<Slot>, regs: &Regs, extended: &[u8]) -> Self {
+        slot.state.store(0, Ordering::SeqCst);
+        let mut thread = Self::new(process, slot);
+        thread.start_over(regs, extended);
+        thread
+    }
+
+    /// Gives it the frame of a new thread.
+    fn start_over(&mut self, regs: &Regs, extended: &[u8]) {
+        let shared = &self.process.shared;
+        self.slot.channel.write_frame(&shared.channels, &shared.shape, regs, extended);
+        self.slot.has_old_code.store(false, Ordering::SeqCst);
+        self.fast = None;
+        self.hot = None;
+        self.last_rip = 0;
+        // Not what any guest has: both are loaded.
+        self.bases = (NO_BASE, NO_BASE);
     }
 
     /// Lets the guest go; what it goes on with is in its channel.
@@ -455,6 +478,15 @@ impl GuestThread for Thread {
         }
     }
 
+    fn renew(&mut self) -> Result<()> {
+        let shared = &self.process.shared;
+        if self.is_running || self.goal.is_some() || self.process.is_dead() {
+            return Err(Errno::ESRCH);
+        }
+        self.start_over(&Regs::default(), &shared.shape.initial());
+        Ok(())
+    }
+
     fn extended_state(&mut self) -> Vec<u8> {
         let shared = &self.process.shared;
         if self.process.is_dead() {
@@ -482,7 +514,8 @@ impl GuestThread for Thread {
     }
 
     fn cpu_time(&self) -> (u64, u64) {
-        usage::thread_time(&self.process, self.slot.tid.load(Ordering::Relaxed))
+        let is_first = self.slot.channel.address == layout::CHANNELS;
+        usage::thread_time(&self.process, self.slot.tid.load(Ordering::Relaxed), is_first)
     }
 }
 
@@ -504,6 +537,8 @@ impl Drop for Thread {
             if has_stopped && shared.running.unmark(slot.place) {
                 shared.tell(slot.place);
             }
+        } else if self.goal.is_none() && reuse::park(&self.process, slot) {
+            return;
         } else if slot.channel.release(&shared.channels, channel::EXIT) {
             slot.channel.wake(&shared.channels);
         }

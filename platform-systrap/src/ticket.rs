@@ -49,6 +49,11 @@ pub struct Waiting<T> {
 }
 
 impl<T> Waiting<T> {
+    /// Whether it is there.
+    pub fn is_done(&self) -> bool {
+        self.ticket.is_done()
+    }
+
     /// Waits for it.
     pub fn new(process: Arc<Process>, ticket: Arc<Ticket<T>>) -> Self {
         Self { process, ticket }

@@ -18,8 +18,19 @@ fn clock_of(pid: i32, kind: i32) -> i32 {
     !pid << 3 | kind
 }
 
-/// User and system time of a stub, nanoseconds.
+/// User and system time of this use of a stub, nanoseconds.
 pub fn process_time(process: &Process) -> (u64, u64) {
+    since(process, total_time(process))
+}
+
+/// What has come since this use of the stub began.
+fn since(process: &Process, total: (u64, u64)) -> (u64, u64) {
+    let before = *process.reuse.cpu_before.lock();
+    (total.0.saturating_sub(before.0), total.1.saturating_sub(before.1))
+}
+
+/// User and system time of a stub since it was made, nanoseconds.
+pub fn total_time(process: &Process) -> (u64, u64) {
     if let Some(time) = process.last_cpu() {
         return time;
     }
@@ -47,7 +58,16 @@ fn read(process: &Process, path: &str) -> Option<String> {
 }
 
 /// User and system time of one thread, nanoseconds.
-pub fn thread_time(process: &Process, tid: i32) -> (u64, u64) {
+pub fn thread_time(process: &Process, tid: i32, is_first: bool) -> (u64, u64) {
+    if process.slot_count() == 1 {
+        // The warden's share is small.
+        return process_time(process);
+    }
+    let time = listed_time(process, tid);
+    if is_first { since(process, time) } else { time }
+}
+
+fn listed_time(process: &Process, tid: i32) -> (u64, u64) {
     let file = |pid: i32, name: &str| read(process, &format!("{pid}/task/{tid}/{name}"));
     let texts = process.with_pid(|pid| (file(pid, "stat"), file(pid, "schedstat")));
     let (stat, exact) = texts.unwrap_or_default();

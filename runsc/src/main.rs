@@ -11,6 +11,7 @@ mod oci;
 mod raw;
 mod sandbox;
 mod state;
+mod trace;
 
 use std::io::Write as _;
 use std::process::ExitCode;

@@ -123,11 +123,10 @@ pub async fn settle(cx: &mut Ctx<'_>) {
 fn needs_state(number: u64) -> bool {
     const RT_SIGRETURN: u64 = 15;
     const CLONE: u64 = 56;
-    const EXECVE: u64 = 59;
-    const EXECVEAT: u64 = 322;
+    const VFORK: u64 = 58;
     const CLONE3: u64 = 435;
-    // fork and vfork lie between clone and execve.
-    matches!(number, RT_SIGRETURN | CLONE..=EXECVE | EXECVEAT | CLONE3)
+    // fork lies between clone and vfork.
+    matches!(number, RT_SIGRETURN | CLONE..=VFORK | CLONE3)
 }
 
 /// Lets the platform rewrite a call site that traps often, if the guest's own code stands there: private memory

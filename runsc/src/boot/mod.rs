@@ -9,7 +9,7 @@ mod program;
 mod server;
 
 use std::io::{PipeReader, Read as _, Write as _};
-use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd, RawFd};
+use std::os::fd::{AsFd as _, OwnedFd, RawFd};
 use std::sync::Arc;
 
 use chitin_platform_systrap::{Systrap, SystrapConfig};
@@ -26,6 +26,7 @@ use crate::sandbox::options::{Options, Patch, PlatformName};
 use crate::sandbox::sources::{Sources, Tree};
 use crate::sandbox::status::{Event, Reporter};
 use crate::sandbox::{Console, Endowment, Plan};
+use crate::trace;
 
 /// What the sentry is born with.
 pub(crate) struct Birth {
@@ -110,9 +111,10 @@ fn run(
     let Confined { trees, files, platform, workers, terminal } = confined;
     let config = BootConfig { workers, strace: strace(plan.options)?, ..BootConfig::default() };
     let kernel = chitin_task::boot::boot(platform, config).context(|| "cannot start the kernel")?;
+    trace::point("sentry: the kernel stands");
     let env = VfsEnv::new(Arc::clone(&kernel.vfs), None);
     let mounts = files::build(&plan, trees, files, &env)?;
-    crate::log::debug(|| "start: files are mounted".to_owned());
+    trace::point("sentry: files are mounted");
     let Endowment { stdio, extra, console, listener, control, .. } = endowment;
     let numbered = (0..).zip(stdio).filter_map(|(number, fd)| Some((number, fd?)));
     let descriptors = numbered.chain((3..).zip(extra)).collect();
@@ -128,8 +130,10 @@ fn run(
     if let Some(terminal) = terminal {
         container.follow_size(terminal)?;
     }
+    trace::point("sentry: the container stands");
     if mode.start {
         container.start()?;
+        trace::point("sentry: the program is loaded");
     } else {
         container.check_program(&plan.process)?;
     }
@@ -141,7 +145,7 @@ fn run(
         server::serve_all(listener, peers, &container)?;
     }
     reporter.report(&Event::Ready);
-    crate::log::debug(|| "start: ready".to_owned());
+    trace::point("sentry: ready");
     if !mode.attached {
         pass(gate)?;
         rustix::process::set_parent_process_death_signal(None)
@@ -149,6 +153,7 @@ fn run(
         reporter.report(&Event::Released);
     }
     let result = container.wait();
+    trace::point("sentry: the program has ended");
     container.drain();
     if result.is_err() {
         // The command that asked for the start is still to be answered.
@@ -173,41 +178,45 @@ fn prepare(
     mut keep: Vec<RawFd>,
     console: Option<&Console>,
 ) -> Result<Confined> {
+    trace::point("sentry: runs");
+    // Nothing that is closed here has an owner in this process, who would close it once more.
+    keep.extend(0..3);
+    confine::descriptors::keep_only(keep).context(|| "cannot close descriptors")?;
+    confine::descriptors::make_room(std::io::stdin())
+        .context(|| "cannot raise the limit on descriptors")?;
     pass(gate)?;
     confine::identity(&plan.maps)?;
-    crate::log::debug(|| "start: the sentry has its identity".to_owned());
+    trace::point("sentry: has its identity");
     bind_to_maker(reporter)?;
+    // The first stub gets ready beside what follows.
+    rustix::process::chdir("/").context(|| "cannot change to the root directory")?;
+    let workers =
+        std::thread::available_parallelism().map_or(1, core::num::NonZero::get).min(MOST_WORKERS);
+    let starting = match plan.options.platform {
+        PlatformName::Systrap => {
+            Systrap::begin(SystrapConfig { workers, patch: plan.options.patch == Patch::On })
+        }
+    };
+    let mut starting = starting.context(|| "cannot start the platform systrap")?;
+    trace::point("sentry: the first stub is on its way");
     let null = confine::root::open_null()?;
     let mut root = EmptyRoot::new()?;
     let trees = sources.finish(&mut root)?;
     root.attach_proc()?;
     let files = root.enter()?;
-    crate::log::debug(|| "start: the host's files are left".to_owned());
     replace_standard_descriptors(&null).context(|| "cannot replace the standard descriptors")?;
-    // Nothing that is closed below may still have an owner, who would close it once more.
     drop(null);
-    keep.extend(0..3);
-    keep.extend(trees.iter().filter_map(Tree::descriptor));
-    keep.extend(files.as_ref().map(|fd| fd.as_raw_fd()));
-    confine::descriptors::keep_only(keep).context(|| "cannot close descriptors")?;
-    confine::descriptors::make_room(std::io::stdin())
-        .context(|| "cannot raise the limit on descriptors")?;
-    let workers =
-        std::thread::available_parallelism().map_or(1, core::num::NonZero::get).min(MOST_WORKERS);
-    let platform = match plan.options.platform {
-        PlatformName::Systrap => {
-            Systrap::new(SystrapConfig { workers, patch: plan.options.patch == Patch::On })
-        }
-    };
-    let platform = platform.context(|| "cannot start the platform systrap")?;
-    crate::log::debug(|| "start: the platform stands".to_owned());
+    starting.find_proc();
     confine::root::hide_proc()?;
+    trace::point("sentry: the host's files are left");
     let terminal = console.map(console::adopt).transpose()?.flatten();
     confine::capabilities::reduce().context(|| "cannot drop capabilities")?;
     // Modes of files are the business of the kernel inside.
     rustix::process::umask(rustix::fs::Mode::empty());
     confine::filter::install(chitin_platform_systrap::sentry_host_calls())?;
-    crate::log::debug(|| "start: confined".to_owned());
+    trace::point("sentry: confined");
+    let platform = starting.finish().context(|| "cannot start the platform systrap")?;
+    trace::point("sentry: the platform stands");
     Ok(Confined { trees, files, platform, workers, terminal })
 }
 

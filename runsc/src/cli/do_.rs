@@ -17,6 +17,7 @@ use crate::sandbox::attached::{self, OwnContainer, Signals};
 use crate::sandbox::container::{Wants, Wiring, wire};
 use crate::sandbox::launch::{Mode, launch};
 use crate::sandbox::{Endowment, Plan, RootPlan, terminal};
+use crate::trace;
 
 /// Arguments of `do`.
 #[derive(Debug, clap::Args)]
@@ -39,6 +40,9 @@ pub(crate) struct Args {
     /// Name of the machine inside
     #[arg(long, value_name = "NAME")]
     hostname: Option<String>,
+    /// Print where the time of the start goes
+    #[arg(long)]
+    startup_trace: bool,
     /// The program and its arguments
     #[arg(
         required = true,
@@ -52,8 +56,12 @@ pub(crate) struct Args {
 impl Args {
     /// Runs the program and gives its exit code.
     pub(crate) fn execute(self, global: &Global) -> Result<u8> {
+        if self.startup_trace {
+            trace::begin();
+        }
         let signals = Signals::take()?;
         let plan = self.plan(global)?;
+        trace::point("command: the sandbox is planned");
         let Wiring { stdio, console, relay } = wire(Wants::Same, None, true)?;
         let (ours, theirs) = UnixStream::pair().context(|| "cannot make a socket pair")?;
         let extra = Vec::new();
@@ -68,7 +76,13 @@ impl Args {
         let sentry = launch(plan, endowment, Mode { attached: true, start: true })?;
         let mut container = OwnContainer { sentry, control: Client::new(ours) };
         container.sentry.wait_ready()?;
-        attached::wait(&mut container, &signals, relay.as_ref())
+        trace::point("command: the sandbox is ready");
+        let code = attached::wait(&mut container, &signals, relay.as_ref())?;
+        trace::point("command: the sandbox has ended");
+        if let Some(report) = trace::report() {
+            eprint!("{report}");
+        }
+        Ok(code)
     }
 
     fn plan(self, global: &Global) -> Result<Plan> {

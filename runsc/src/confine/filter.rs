@@ -1,23 +1,17 @@
 //! The seccomp filter of the sentry: a list of host calls, with argument checks; anything else ends it, by a
 //! SIGSYS whose handler names the call to the command (and by force where that signal is blocked).
 //!
-//! Two programs. One answers `clone3` with ENOSYS, so that the C library uses `clone`, whose flags a filter can
-//! see. The other is the list: what a runtime of threads needs, what directfs needs (only relative to a descriptor,
-//! which lies in a detached mount of the container), and what the platform asks for.
+//! On the list is what a runtime of threads needs, what directfs needs (only relative to a descriptor, which lies in
+//! a detached mount of the container), and what the platform asks for. `clone3` fails with ENOSYS, so that the C
+//! library uses `clone`, whose flags a filter can see.
 //!
 //! Not on the list, among others: execve, ptrace, mount, unshare, setns, socket, connect, bind, chroot, prctl except
 //! for names, ioctl except for a few of terminals, any mapping that is executable, and any clone that is not a thread.
 
-use std::collections::BTreeMap;
+use chitin_platform_systrap::HostCall;
 
-use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
-    SeccompRule, TargetArch,
-};
-
+use super::bpf::{Check, Rule, Rules, Verdict, compile};
 use crate::error::{Context as _, Result};
-
-type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
 /// Calls without conditions.
 const PLAIN: &[i64] = &[
@@ -176,133 +170,128 @@ const THREAD: u64 = (libc::CLONE_VM
     | libc::CLONE_CHILD_CLEARTID) as u64;
 
 /// Installs the filter in this process, which has one thread.
-pub(crate) fn install(platform: Vec<(i64, Vec<SeccompRule>)>) -> Result<()> {
+pub(crate) fn install(platform: &[HostCall]) -> Result<()> {
     // Makes rustix read the auxiliary vector, which takes calls that are not on the list, and remember it.
     let _ = rustix::param::page_size();
-    let apply = |program: &BpfProgram| {
-        seccompiler::apply_filter(program).context(|| "cannot install a seccomp filter")
-    };
-    apply(&missing()?)?;
-    apply(&list(platform)?)
+    seccompiler::apply_filter(&compile(&rules(platform)))
+        .context(|| "cannot install the seccomp filter")
 }
 
-/// Calls that fail instead of ending the sandbox: `clone3`, for which the C library has another way, and opening
-/// by path, which its allocator tries (`/proc/sys/vm/overcommit_memory`) before it gives memory back.
-fn missing() -> Result<BpfProgram> {
-    let here = u64::from(libc::AT_FDCWD.cast_unsigned());
-    let here = condition(0, SeccompCmpOp::Eq, here, SeccompCmpArgLen::Dword)?;
-    let rules: Rules =
-        [(libc::SYS_clone3, Vec::new()), (libc::SYS_openat, vec![rule([here])?])].into();
-    program(rules, SeccompAction::Allow, SeccompAction::Errno(libc::ENOSYS.unsigned_abs()))
+fn allow(checks: impl IntoIterator<Item = Check>) -> Rule {
+    Rule { checks: checks.into_iter().collect(), verdict: Verdict::Allow }
 }
 
-fn list(platform: Vec<(i64, Vec<SeccompRule>)>) -> Result<BpfProgram> {
-    program(rules(platform)?, SeccompAction::Trap, SeccompAction::Allow)
-}
-
-fn rules(platform: Vec<(i64, Vec<SeccompRule>)>) -> Result<Rules> {
-    let mut rules: Rules = PLAIN.iter().map(|number| (*number, Vec::new())).collect();
-    rules.insert(libc::SYS_clone3, Vec::new());
-    rules.insert(libc::SYS_clone, vec![rule([equal(0, THREAD)?])?]);
-    // symlinkat has its directory in the second place.
-    rules.insert(libc::SYS_symlinkat, vec![rule([not_current_directory(1)?])?]);
-    for number in AT {
-        rules.insert(*number, vec![rule([not_current_directory(0)?])?]);
+fn rules(platform: &[HostCall]) -> Rules {
+    let mut rules = Rules::new();
+    let mut add = |number: i64, of: Vec<Rule>| rules.insert(number as u32, of);
+    for number in PLAIN {
+        add(*number, vec![allow([])]);
     }
-    // From the current directory it fails, by the other filter.
-    rules.insert(libc::SYS_openat, Vec::new());
-    let not_executable = masked(2, libc::PROT_EXEC.unsigned_abs().into(), 0)?;
-    rules.insert(libc::SYS_mmap, vec![rule([not_executable.clone()])?]);
-    rules.insert(libc::SYS_mprotect, vec![rule([not_executable])?]);
+    // The C library has another way, whose flags a filter can see.
+    let missing = Verdict::Fail(libc::ENOSYS.unsigned_abs() as u16);
+    add(libc::SYS_clone3, vec![Rule { checks: Vec::new(), verdict: missing }]);
+    add(libc::SYS_clone, vec![allow([equal(0, THREAD as u32)])]);
+    // symlinkat has its directory in the second place.
+    add(libc::SYS_symlinkat, vec![allow([not_current_directory(1)])]);
+    for number in AT {
+        add(*number, vec![allow([not_current_directory(0)])]);
+    }
+    // The allocator tries it by path (`/proc/sys/vm/overcommit_memory`) before it gives memory back.
+    let here = Check { equal: true, ..not_current_directory(0) };
+    add(libc::SYS_openat, vec![Rule { checks: vec![here], verdict: missing }, allow([])]);
+    let not_executable = Check { mask: libc::PROT_EXEC as u32, ..equal(2, 0) };
+    add(libc::SYS_mmap, vec![allow([not_executable])]);
+    add(libc::SYS_mprotect, vec![allow([not_executable])]);
     // No second address: a mapping may grow or move, not onto another.
-    rules.insert(
-        libc::SYS_mremap,
-        vec![rule([masked(3, libc::MREMAP_FIXED.unsigned_abs().into(), 0)?])?],
-    );
-    let commands = |commands: &[u64]| -> Result<Vec<SeccompRule>> {
-        commands.iter().map(|command| rule([equal(1, *command)?])).collect()
-    };
-    let fcntl: Vec<u64> = FCNTL.iter().map(|command| u64::from(command.unsigned_abs())).collect();
-    rules.insert(libc::SYS_fcntl, commands(&fcntl)?);
-    rules.insert(libc::SYS_ioctl, commands(IOCTL)?);
-    let prctl = |command: i32| equal(0, command.unsigned_abs().into());
-    rules.insert(
-        libc::SYS_prctl,
-        vec![
-            rule([prctl(libc::PR_SET_NAME)?])?,
-            // A detached sandbox is released from the command that made it.
-            rule([prctl(libc::PR_SET_PDEATHSIG)?, equal(1, 0)?])?,
-        ],
-    );
-    rules.insert(libc::SYS_rt_sigaction, Vec::new());
+    add(libc::SYS_mremap, vec![allow([Check { mask: libc::MREMAP_FIXED as u32, ..equal(3, 0) }])]);
+    let command = |command: u32| allow([equal(1, command)]);
+    add(libc::SYS_fcntl, FCNTL.iter().map(|one| command(one.unsigned_abs())).collect());
+    add(libc::SYS_ioctl, IOCTL.iter().map(|one| command(*one as u32)).collect());
+    let prctl = |command: i32| equal(0, command.unsigned_abs());
+    // A detached sandbox is released from the command that made it.
+    let release = allow([prctl(libc::PR_SET_PDEATHSIG), equal(1, 0)]);
+    add(libc::SYS_prctl, vec![allow([prctl(libc::PR_SET_NAME)]), release]);
+    add(libc::SYS_rt_sigaction, vec![allow([])]);
     // Asked by the runtime of threads for the size of stacks; limits of its own only, and none to set.
-    rules.insert(libc::SYS_prlimit64, vec![rule([equal(0, 0)?, equal(2, 0)?])?]);
-    rules.insert(libc::SYS_tgkill, vec![rule([equal(0, std::process::id().into())?])?]);
+    add(libc::SYS_prlimit64, vec![allow([equal(0, 0), equal(2, 0)])]);
+    add(libc::SYS_tgkill, vec![allow([equal(0, std::process::id())])]);
     merge(&mut rules, platform);
-    Ok(rules)
+    rules
 }
 
-/// Adds what the platform asks for. No rules of a call mean that any arguments go.
-fn merge(rules: &mut Rules, platform: Vec<(i64, Vec<SeccompRule>)>) {
-    for (number, more) in platform {
-        match rules.get_mut(&number) {
-            Some(known) if known.is_empty() => {}
-            Some(known) if more.is_empty() => known.clear(),
-            Some(known) => known.extend(more),
-            None => drop(rules.insert(number, more)),
+/// Adds what the platform asks for. A call without conditions stays so.
+fn merge(rules: &mut Rules, platform: &[HostCall]) {
+    for call in platform {
+        let known = rules.entry(call.number as u32).or_default();
+        let is_plain = |rules: &[Rule]| rules.iter().any(|rule| *rule == allow([]));
+        let more: Vec<Rule> = match call.alternatives {
+            [] => vec![allow([])],
+            sets => sets
+                .iter()
+                .map(|set| allow(set.iter().map(|(index, value)| equal(*index, *value as u32))))
+                .collect(),
+        };
+        if is_plain(&more) {
+            *known = more;
+        } else if !is_plain(known) {
+            known.extend(more);
         }
     }
 }
 
-fn program(rules: Rules, otherwise: SeccompAction, matched: SeccompAction) -> Result<BpfProgram> {
-    let filter = SeccompFilter::new(rules, otherwise, matched, TargetArch::x86_64);
-    let filter = filter.context(|| "cannot make a seccomp filter")?;
-    BpfProgram::try_from(filter).context(|| "cannot compile a seccomp filter")
+fn equal(argument: u8, value: u32) -> Check {
+    Check { argument, mask: u32::MAX, value, equal: true }
 }
 
-fn rule<const N: usize>(conditions: [SeccompCondition; N]) -> Result<SeccompRule> {
-    SeccompRule::new(conditions.into()).context(|| "cannot make a seccomp rule")
-}
-
-fn condition(
-    index: u8,
-    op: SeccompCmpOp,
-    value: u64,
-    length: SeccompCmpArgLen,
-) -> Result<SeccompCondition> {
-    SeccompCondition::new(index, length, op, value).context(|| "cannot make a seccomp condition")
-}
-
-fn equal(index: u8, value: u64) -> Result<SeccompCondition> {
-    condition(index, SeccompCmpOp::Eq, value, SeccompCmpArgLen::Dword)
-}
-
-fn masked(index: u8, mask: u64, value: u64) -> Result<SeccompCondition> {
-    condition(index, SeccompCmpOp::MaskedEq(mask), value, SeccompCmpArgLen::Dword)
-}
-
-fn not_current_directory(index: u8) -> Result<SeccompCondition> {
-    let current = u64::from(u32::from_ne_bytes(libc::AT_FDCWD.to_ne_bytes()));
-    condition(index, SeccompCmpOp::Ne, current, SeccompCmpArgLen::Dword)
+fn not_current_directory(argument: u8) -> Check {
+    Check { equal: false, ..equal(argument, libc::AT_FDCWD.cast_unsigned()) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const X86_64: u32 = 0xc000_003e;
+
+    fn ask(number: i64, args: [u64; 6]) -> u32 {
+        let program = compile(&rules(chitin_platform_systrap::sentry_host_calls()));
+        assert!(program.len() < 700, "{} instructions", program.len());
+        super::super::bpf::tests::run(&program, X86_64, number as u32, args)
+    }
+
     #[test]
-    fn programs_compile_and_fit() {
-        assert!(missing().unwrap().len() < 20);
-        let length = list(Vec::new()).unwrap().len();
-        assert!(length < 1000, "{length} instructions");
+    fn calls_are_allowed_as_far_as_they_are_listed() {
+        const ALLOW: u32 = 0x7fff_0000;
+        const TRAP: u32 = 0x0003_0000;
+        const MISSING: u32 = 0x0005_0026;
+        let here = u64::from(libc::AT_FDCWD.cast_unsigned());
+        for number in [libc::SYS_read, libc::SYS_madvise, libc::SYS_process_vm_readv] {
+            assert_eq!(ask(number, [0; 6]), ALLOW, "{number}");
+        }
+        for number in [libc::SYS_execve, libc::SYS_socket, libc::SYS_ptrace, libc::SYS_mount] {
+            assert_eq!(ask(number, [0; 6]), TRAP, "{number}");
+        }
+        assert_eq!(ask(libc::SYS_clone3, [0; 6]), MISSING);
+        assert_eq!(ask(libc::SYS_clone, [THREAD, 0, 0, 0, 0, 0]), ALLOW);
+        assert_eq!(ask(libc::SYS_clone, [17, 0, 0, 0, 0, 0]), TRAP);
+        assert_eq!(ask(libc::SYS_openat, [here, 0, 0, 0, 0, 0]), MISSING);
+        assert_eq!(ask(libc::SYS_openat, [5, 0, 0, 0, 0, 0]), ALLOW);
+        assert_eq!(ask(libc::SYS_unlinkat, [here, 0, 0, 0, 0, 0]), TRAP);
+        assert_eq!(ask(libc::SYS_symlinkat, [0, here, 0, 0, 0, 0]), TRAP);
+        assert_eq!(ask(libc::SYS_mmap, [0, 0, 3, 0, 0, 0]), ALLOW);
+        assert_eq!(ask(libc::SYS_mmap, [0, 0, 5, 0, 0, 0]), TRAP);
+        assert_eq!(ask(libc::SYS_kill, [1, libc::SIGKILL as u64, 0, 0, 0, 0]), ALLOW);
+        assert_eq!(ask(libc::SYS_kill, [1, libc::SIGTERM as u64, 0, 0, 0, 0]), TRAP);
+        assert_eq!(ask(libc::SYS_ioctl, [1, libc::TIOCSTI, 0, 0, 0, 0]), TRAP);
     }
 
     #[test]
     fn the_list_is_documented() {
-        let name = |number: &i64| chitin_abi::nr::name(u64::try_from(*number).unwrap()).unwrap();
-        let rules = rules(Vec::new()).unwrap();
-        let mark = |(number, rules): (&i64, &Vec<SeccompRule>)| {
-            format!("`{}`{}", name(number), if rules.is_empty() { "" } else { "*" })
+        let name = |number: &u32| chitin_abi::nr::name(u64::from(*number)).unwrap();
+        let rules = rules(&[]);
+        let mark = |(number, rules): (&u32, &Vec<Rule>)| {
+            let is_plain = rules.iter().any(|rule| rule.checks.is_empty());
+            format!("`{}`{}", name(number), if is_plain { "" } else { "*" })
         };
         let mut names: Vec<String> = rules.iter().map(mark).collect();
         names.sort();
@@ -325,10 +314,15 @@ mod tests {
     }
 
     #[test]
-    fn no_rules_win_over_rules() {
-        let mut rules: Rules =
-            [(1, vec![rule([equal(0, 1).unwrap()]).unwrap()]), (2, Vec::new())].into();
-        merge(&mut rules, vec![(1, Vec::new()), (2, vec![rule([equal(0, 1).unwrap()]).unwrap()])]);
-        assert!(rules[&1].is_empty() && rules[&2].is_empty());
+    fn no_conditions_win_over_conditions() {
+        let checked = vec![allow([equal(0, 1)])];
+        let mut rules: Rules = [(1, checked.clone()), (2, vec![allow([])])].into();
+        let alternatives: &[&[(u8, u64)]] = &[&[(0, 1)]];
+        merge(
+            &mut rules,
+            &[HostCall { number: 1, alternatives: &[] }, HostCall { number: 2, alternatives }],
+        );
+        assert_eq!(rules[&1], [allow([])]);
+        assert_eq!(rules[&2], [allow([])]);
     }
 }

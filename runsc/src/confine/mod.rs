@@ -8,6 +8,7 @@
 //! 5. [`filter`]: a seccomp list of host calls, with argument checks. After the platform has made its processes,
 //!    which have stricter filters of their own, and before any other thread exists.
 
+pub(crate) mod bpf;
 pub(crate) mod capabilities;
 pub(crate) mod descriptors;
 pub(crate) mod filter;

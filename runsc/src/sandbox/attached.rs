@@ -78,6 +78,7 @@ impl Subject for OwnContainer {
     fn exit(&mut self) -> Result<Option<u8>> {
         match self.sentry.status.next()? {
             Some(Event::Exited(code)) => {
+                crate::trace::point("command: the exit code is known");
                 self.sentry.reap();
                 Ok(Some(code))
             }

@@ -12,7 +12,7 @@ use super::{Console, Endowment, Plan};
 use crate::boot;
 use crate::error::{Context as _, Failure, Result};
 use crate::oci::identity::{IdMaps, render};
-use crate::{log, raw};
+use crate::{log, raw, trace};
 
 /// A running sentry.
 #[derive(Debug)]
@@ -48,6 +48,7 @@ pub(crate) fn launch(plan: Plan, endowment: Endowment, mode: Mode) -> Result<Sen
     let (status, reporter) = status::pipe().context(|| "cannot make a pipe")?;
     let (gate, opener) = io::pipe().context(|| "cannot make a pipe")?;
     let maps = plan.maps.clone();
+    trace::point("command: files of the host are open");
     let child = raw::fork(NAMESPACES).map_err(|error| explain_fork(&error))?;
     let Some(pid) = child else {
         drop(opener);
@@ -55,8 +56,11 @@ pub(crate) fn launch(plan: Plan, endowment: Endowment, mode: Mode) -> Result<Sen
         keep.extend(endowment.descriptors());
         keep.extend(sources.descriptors().map(|fd| fd.as_raw_fd()));
         keep.extend(log::descriptors());
+        keep.extend(trace::descriptor());
+        trace::in_sentry();
         boot::sentry(boot::Birth { plan, endowment, mode, sources, reporter, gate, keep });
     };
+    trace::point("command: the sentry is made");
     drop((reporter, gate));
     let mut sentry = Sentry { pid, status, gate: opener };
     if let Err(failure) = write_maps(pid, &maps).and_then(|()| sentry.go_on()) {

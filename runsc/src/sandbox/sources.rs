@@ -8,7 +8,7 @@
 //! before it is confined.
 
 use std::io;
-use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd, RawFd};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::CWD;
@@ -35,16 +35,6 @@ pub(crate) enum Tree {
     Directory(OwnedFd),
     /// A single file: its name in the sentry's root directory.
     File(String),
-}
-
-impl Tree {
-    /// The descriptor of a directory.
-    pub(crate) fn descriptor(&self) -> Option<RawFd> {
-        match self {
-            Self::Directory(fd) => Some(fd.as_raw_fd()),
-            Self::File(_) => None,
-        }
-    }
 }
 
 /// The trees of a sandbox: the root's, then those of its bind mounts in their order.

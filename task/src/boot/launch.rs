@@ -305,7 +305,7 @@ async fn load_program(task: &Arc<Task>, spec: &ProcessSpec, name: &[u8]) -> Resu
         identity.cred.effective = identity.cred.effective.intersection(identity.cred.permitted);
     }
     let held = opener.take(&program.elf.file);
-    let loaded = load(task, &program, &identity).await?;
+    let loaded = load(task, &program, &identity, None).await?;
     loaded.mm.image.write().held = held.map(Arc::new);
     let state = ThreadState { regs: loaded.regs, extended: Vec::new() };
     let thread = match loaded.mm.host().spawn(state).await {

@@ -22,6 +22,7 @@ use std::sync::Arc;
 use chitin_abi::addr::page_ceil;
 use chitin_abi::mm::{MapFlags, ProtFlags};
 use chitin_abi::{Errno, GuestAddr, PAGE_SIZE, Regs, Result};
+use chitin_mm::HostOp;
 use chitin_mm::platform::{AddressSpace, Capabilities, Platform, host_failure};
 use chitin_mm::space::{Space, SpaceConfig, SpaceLimits};
 use chitin_vfs::file::OpenFile;
@@ -82,11 +83,18 @@ pub struct Loaded {
     pub executable: Arc<OpenFile>,
 }
 
-/// Loads a program into a new address space.
+/// The platform's side of an address space that is used again, and what empties it.
+pub type Renewed = (Arc<dyn AddressSpace>, Vec<HostOp>);
+
+/// Loads a program into a new address space, or into one that is used again.
 ///
 /// # Errors
 /// ENOMEM and the like; nothing of it remains then.
-pub async fn load(program: &Program, context: &LoadContext<'_>) -> Result<Loaded> {
+pub async fn load(
+    program: &Program,
+    context: &LoadContext<'_>,
+    renewed: Option<Renewed>,
+) -> Result<Loaded> {
     let capabilities = context.platform.capabilities();
     let mut builder = Builder::new(new_space(context, &capabilities), context.root.clone());
     let facts = map_program(program, &mut builder)?;
@@ -104,7 +112,13 @@ pub async fn load(program: &Program, context: &LoadContext<'_>) -> Result<Loaded
     let stack = stack::build(top, &contents)?;
     builder.space.set_stack_start(stack.pointer);
 
-    let host = context.platform.new_address_space().await.map_err(host_failure)?;
+    let host = match renewed {
+        Some((host, emptying)) => {
+            builder.ops.splice(..0, emptying);
+            host
+        }
+        None => context.platform.new_address_space().await.map_err(host_failure)?,
+    };
     let built = write(program, &mut builder, &host, stack.pointer, &stack.bytes).await;
     if let Err(errno) = built {
         host.kill();

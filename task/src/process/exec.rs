@@ -6,7 +6,7 @@
 //!
 //! Costs: those of the loader; a wait for other threads only where there are any.
 
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 
 use chitin_abi::fs::{S_IFMT, S_IFREG, S_ISGID, S_ISUID, S_IXGRP};
@@ -16,7 +16,7 @@ use chitin_abi::process::{
 };
 use chitin_abi::signal::{SIGKILL, SS_DISABLE, StackT};
 use chitin_abi::{Errno, Result};
-use chitin_mm::platform::{ThreadState, host_failure};
+use chitin_mm::platform::{GuestThread, ThreadState, host_failure};
 use chitin_mm::space::SpaceLimits;
 use chitin_vfs::file::OpenFile;
 use chitin_vfs::mount::MountFlags;
@@ -29,7 +29,7 @@ use crate::context::Ctx;
 use crate::cred::exec::{ExecIdentity, FileCaps, FileIdentity, after_exec};
 use crate::error::{Restart, SysError, SysResult};
 use crate::futex::robust::release_thread_words;
-use crate::loader::{self, Identity, LoadContext, Loaded, Opener, Program};
+use crate::loader::{self, Identity, LoadContext, Loaded, Opener, Program, Renewed};
 use crate::scheduler::wait::Waiter;
 use crate::syscalls::at::PathCaller;
 use crate::task::Task;
@@ -150,7 +150,9 @@ pub async fn exec(cx: &mut Ctx<'_>, request: ExecRequest) -> SysResult {
     let identity = after_exec(&cred, &file, bound)?;
     let old_tid = task.pid();
     end_other_threads(cx).await?;
-    let loaded = match load(&task, &program, &identity).await {
+    let renewed = renew(cx).await;
+    let is_renewed = renewed.is_some();
+    let loaded = match load(&task, &program, &identity, renewed).await {
         Ok(loaded) => loaded,
         Err(errno) => {
             tracing::debug!(?errno, "a program could not be loaded");
@@ -158,7 +160,7 @@ pub async fn exec(cx: &mut Ctx<'_>, request: ExecRequest) -> SysResult {
         }
     };
     loaded.mm.image.write().held = held.map(Arc::new);
-    let result = commit(cx, loaded, identity, &name).await;
+    let result = commit(cx, loaded, is_renewed, identity, &name).await;
     if let Some(tracer) = task.trace.tracer() {
         crate::ptrace::stop::program_began(cx, u64::from(old_tid.in_ns(&tracer.pid_ns()))).await;
     }
@@ -180,7 +182,12 @@ fn die(task: &Arc<Task>) -> SysError {
 ///
 /// # Errors
 /// ENOMEM and the like.
-pub async fn load(task: &Arc<Task>, program: &Program, identity: &ExecIdentity) -> Result<Loaded> {
+pub async fn load(
+    task: &Arc<Task>,
+    program: &Program,
+    identity: &ExecIdentity,
+    renewed: Option<Renewed>,
+) -> Result<Loaded> {
     let kernel = &task.kernel;
     let mut random = [0; 16];
     kernel.random.fill(&mut random);
@@ -203,7 +210,7 @@ pub async fn load(task: &Arc<Task>, program: &Program, identity: &ExecIdentity) 
         root: &task.fs().root(),
         object_ids: &kernel.object_ids,
     };
-    loader::load(program, &context).await
+    loader::load(program, &context, renewed).await
 }
 
 /// What an address space of this task is held to.
@@ -217,6 +224,20 @@ pub fn space_limits(task: &Task) -> SpaceLimits {
         locked: limits.soft(RLIMIT_MEMLOCK),
         may_lock: task.cred().has(CAP_IPC_LOCK),
     }
+}
+
+/// Takes leave of the old program's memory, if the platform uses it again for the new one.
+async fn renew(cx: &Ctx<'_>) -> Option<Renewed> {
+    let ordered = cx.mm.ops.lock().await;
+    if cx.mm.users() != 1 || cx.task.vfork_done.lock().is_some() {
+        return None;
+    }
+    let used = Used::by(cx);
+    release_thread_words(cx.task, &cx.mm);
+    let renewed = cx.mm.host().renew()?;
+    used.keep(cx.task);
+    drop(ordered);
+    Some(renewed)
 }
 
 /// Ends the other threads of the process and makes the caller its leader.
@@ -264,28 +285,26 @@ async fn end_other_threads(cx: &Ctx<'_>) -> SysResult<()> {
 async fn commit(
     cx: &mut Ctx<'_>,
     loaded: Loaded,
+    is_renewed: bool,
     identity: ExecIdentity,
     name: &[u8],
 ) -> SysResult {
     let task = Arc::clone(cx.task);
     let Loaded { mm, regs, executable } = loaded;
-    let state = ThreadState { regs, extended: Vec::new() };
-    let mut thread = match mm.host().spawn(state).await.map_err(host_failure) {
-        Ok(thread) => thread,
-        Err(_) => {
-            mm.host().kill();
-            return Err(die(&task));
-        }
+    let began = if is_renewed {
+        cx.thread.renew()
+    } else {
+        let state = ThreadState { regs, extended: Vec::new() };
+        let spawned = mm.host().spawn(state).await.map_err(host_failure);
+        spawned.map(|thread| change_thread(cx, thread))
     };
-    task.interrupt.set_guest(Some(thread.interrupter()));
-    crate::run::watch(&task, &mut *thread);
-    account_old(&task, cx);
-    release_thread_words(&task, &cx.mm);
+    if began.is_err() {
+        mm.host().kill();
+        return Err(die(&task));
+    }
     let old_mm = task.replace_mm(Some(Arc::clone(&mm)));
-    let old_thread = core::mem::replace(cx.thread, thread);
     cx.mm = mm;
     *cx.regs = chitin_abi::Regs { orig_rax: cx.regs.orig_rax, ..regs };
-    drop(old_thread);
     drop(old_mm);
     if let Some(done) = task.vfork_done.lock().take() {
         done.complete();
@@ -296,17 +315,39 @@ async fn commit(
     Err(SysError::NoReturn)
 }
 
-/// Keeps the CPU time of the old address space.
-fn account_old(task: &Task, cx: &Ctx<'_>) {
-    let (user, system) = cx.thread.cpu_time();
-    task.group.dead_cpu.0.fetch_add(user, Ordering::Relaxed);
-    task.group.dead_cpu.1.fetch_add(system, Ordering::Relaxed);
-    let dead = &task.group.dead_cpu;
-    task.group.exec_cpu.0.store(dead.0.load(Ordering::Relaxed), Ordering::Relaxed);
-    task.group.exec_cpu.1.store(dead.1.load(Ordering::Relaxed), Ordering::Relaxed);
-    task.cpu.restart();
-    let resident = cx.mm.host().resident().0 / 1024;
-    task.group.max_rss.0.fetch_max(resident, Ordering::Relaxed);
+/// Leaves the guest thread of the old program for that of the new one.
+fn change_thread(cx: &mut Ctx<'_>, mut thread: Box<dyn GuestThread>) {
+    let task = cx.task;
+    task.interrupt.set_guest(Some(thread.interrupter()));
+    crate::run::watch(task, &mut *thread);
+    Used::by(cx).keep(task);
+    release_thread_words(task, &cx.mm);
+    drop(core::mem::replace(cx.thread, thread));
+}
+
+/// What a program has used.
+struct Used {
+    cpu: (u64, u64),
+    resident: u64,
+}
+
+impl Used {
+    /// By the one that runs.
+    fn by(cx: &Ctx<'_>) -> Self {
+        Self { cpu: cx.thread.cpu_time(), resident: cx.mm.host().resident().0 / 1024 }
+    }
+
+    /// Keeps it for the process, which has another program now.
+    fn keep(self, task: &Task) {
+        let group = &task.group;
+        let add = |dead: &AtomicU64, before: &AtomicU64, time: u64| {
+            before.store(dead.fetch_add(time, Ordering::Relaxed) + time, Ordering::Relaxed);
+        };
+        add(&group.dead_cpu.0, &group.exec_cpu.0, self.cpu.0);
+        add(&group.dead_cpu.1, &group.exec_cpu.1, self.cpu.1);
+        task.cpu.restart();
+        group.max_rss.0.fetch_max(self.resident, Ordering::Relaxed);
+    }
 }
 
 fn unshare_files(task: &Task) {
