@@ -24,6 +24,10 @@ use crate::host_op::HostOp;
 /// completes everything with [`Errno::ESRCH`].
 pub type PlatformFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
 
+/// Those who may use what others of them leave: equal values mean that hostile code of one gains nothing by taking
+/// over another.
+pub type Domain = Arc<[u64]>;
+
 /// A way to run guest code.
 pub trait Platform: Send + Sync {
     /// What this platform can do, and where guest memory may lie.
@@ -31,6 +35,13 @@ pub trait Platform: Send + Sync {
 
     /// An address space with nothing mapped but what [`Capabilities::vdso`] names.
     fn new_address_space(&self) -> PlatformFuture<'_, Arc<dyn AddressSpace>>;
+
+    /// The same for a program of this domain: it may be one that a process of the same domain has left by
+    /// [`AddressSpace::retire`].
+    fn address_space_for(&self, domain: &Domain) -> PlatformFuture<'_, Arc<dyn AddressSpace>> {
+        let _ = domain;
+        self.new_address_space()
+    }
 
     /// The doorbell of a worker; workers are numbered from 0 to one below the count that the platform was
     /// made with. Every worker asks for its own once, before it first sleeps.
@@ -107,7 +118,14 @@ pub trait AddressSpace: Send + Sync {
     /// Dropping the last reference does the same.
     fn kill(&self);
 
-    /// The same host memory, about to be emptied, for another program of the same process; `None` where it cannot be
+    /// The same, of a process that has ended in an orderly way: the host's side may be emptied and used by others of
+    /// this domain.
+    fn retire(&self, domain: &Domain) {
+        let _ = domain;
+        self.kill();
+    }
+
+    /// The same host memory, about to be emptied, for another program of the same process and domain; `None` where it cannot be
     /// used again. Nobody but one thread that stands still may use this address space; it is of no more use
     /// then. The operations empty it and go in front of all others; the thread goes on after [`GuestThread::renew`].
     fn renew(&self) -> Option<(Arc<dyn AddressSpace>, Vec<HostOp>)> {

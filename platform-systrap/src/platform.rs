@@ -6,7 +6,7 @@ use std::sync::{Arc, Once};
 
 use chitin_abi::auxv::{AT_HWCAP, AT_HWCAP2, AT_MINSIGSTKSZ};
 use chitin_mm::platform::{
-    AddressSpace, Capabilities, Doorbell, Platform, PlatformFuture, VdsoRange,
+    AddressSpace, Capabilities, Domain, Doorbell, Platform, PlatformFuture, VdsoRange,
 };
 use parking_lot::Mutex;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec};
@@ -351,7 +351,16 @@ impl Platform for Systrap {
     fn new_address_space(&self) -> PlatformFuture<'_, Arc<dyn AddressSpace>> {
         self.start_reaper();
         Box::pin(async move {
-            Ok(Arc::new(reuse::fresh(&self.template).await?) as Arc<dyn AddressSpace>)
+            Ok(Arc::new(reuse::fresh(&self.template, None).await?) as Arc<dyn AddressSpace>)
+        })
+    }
+
+    fn address_space_for(&self, domain: &Domain) -> PlatformFuture<'_, Arc<dyn AddressSpace>> {
+        self.start_reaper();
+        let domain = Arc::clone(domain);
+        Box::pin(async move {
+            let space = reuse::fresh(&self.template, Some(&domain)).await?;
+            Ok(Arc::new(space) as Arc<dyn AddressSpace>)
         })
     }
 

@@ -8,8 +8,10 @@
 //!
 //! What the old program may have left behind decides whether that is safe, also where the new one has more rights:
 //!
-//! - *Threads.* Only stubs that never had a second guest thread are kept: whether one has ended is known from memory that
-//!   the guest can write.
+//! - *Whose.* That its thread stands still in the stub's code is known from memory that the guest can write. A hostile one
+//!   may wait elsewhere, and take the next program over when that is there. So the kernel above says who may use what
+//!   others leave ([`Domain`]): those between whom that makes no difference.
+//! - *Threads.* Only stubs that never had a second guest thread are kept, and that the host says have none.
 //! - *Memory.* All of guest memory is unmapped but the vDSO, which must never have been touched ([`note_range`]). What the
 //!   guest can write besides is its channel, which is cleared, and the reply page, which nobody believes.
 //! - *The thread.* Registers, extended state, signal mask and alternate stack come from the new frame; segment bases are
@@ -25,7 +27,9 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use chitin_abi::Result;
 use chitin_mm::HostOp;
+use chitin_mm::platform::Domain;
 use parking_lot::Mutex;
+use rustix::fs::AtFlags;
 
 use crate::layout;
 use crate::process::{Process, Slot};
@@ -75,6 +79,17 @@ fn is_clean(process: &Process) -> bool {
         && process.patches.forks.load(Ordering::SeqCst) == 0
 }
 
+/// Whether the host knows of no thread but the warden and one more.
+fn has_one_thread(process: &Process) -> bool {
+    let Some(proc) = process.shared.proc.as_ref() else { return false };
+    // The links of this directory are two and one for each thread.
+    let links = |pid: i32| {
+        let stat = rustix::fs::statat(proc, format!("{pid}/task"), AtFlags::empty());
+        stat.map(|stat| stat.st_nlink)
+    };
+    process.with_pid(links).is_ok_and(|links| links == Ok(4))
+}
+
 /// A thread that stands still belongs to nobody any more: it is kept if it is the only one.
 pub fn park(process: &Process, slot: &Arc<Slot>) -> bool {
     let is_kept = is_clean(process);
@@ -102,7 +117,7 @@ fn begin_again(process: &Process) {
 
 /// A new owner for a stub whose only thread stands still, and what empties it.
 pub fn renew(process: &Arc<Process>) -> Option<(Space, Vec<HostOp>)> {
-    if !is_clean(process) {
+    if !is_clean(process) || !has_one_thread(process) {
         return None;
     }
     begin_again(process);
@@ -110,20 +125,20 @@ pub fn renew(process: &Arc<Process>) -> Option<(Space, Vec<HostOp>)> {
 }
 
 /// Puts a stub whose owner is gone among those that lie ready; false if that cannot be.
-pub fn recycle(process: &Arc<Process>) -> bool {
+pub fn recycle(process: &Arc<Process>, domain: &Domain) -> bool {
     let shared = &process.shared;
     let slot = process.reuse.parked.lock().clone();
-    let Some(slot) = slot.filter(|_| is_clean(process)) else { return false };
-    let mut spares = shared.spares.list.lock();
-    if shared.spares.is_closed.load(Ordering::SeqCst) || spares.len() >= MOST {
+    let Some(slot) = slot.filter(|_| is_clean(process) && has_one_thread(process)) else {
+        return false;
+    };
+    if shared.spares.is_closed.load(Ordering::SeqCst) {
         return false;
     }
     begin_again(process);
     slot.channel.forget(&shared.channels);
-    match space::apply(process, &emptying(process)) {
-        Ok(done) => spares.push_back(Spare::Used(Arc::clone(process), done)),
-        Err(_) => return false,
-    }
+    let Ok(emptied) = space::apply(process, &emptying(process)) else { return false };
+    let used = Used { process: Arc::clone(process), emptied, domain: Arc::clone(domain) };
+    shared.spares.put(used);
     true
 }
 
@@ -132,14 +147,27 @@ enum Spare {
     /// A copy of the first one.
     Copy(Waiting<Space>),
     /// One that is being emptied.
-    Used(Arc<Process>, Waiting<()>),
+    Used(Used),
+}
+
+struct Used {
+    process: Arc<Process>,
+    emptied: Waiting<()>,
+    domain: Domain,
 }
 
 impl Spare {
     fn is_ready(&self) -> bool {
         match self {
             Self::Copy(copy) => copy.is_done(),
-            Self::Used(_, emptied) => emptied.is_done(),
+            Self::Used(used) => used.emptied.is_done(),
+        }
+    }
+
+    fn is_for(&self, domain: Option<&Domain>) -> bool {
+        match self {
+            Self::Copy(_) => true,
+            Self::Used(used) => domain == Some(&used.domain),
         }
     }
 }
@@ -157,10 +185,23 @@ impl Spares {
         self.list.lock().push_back(Spare::Copy(copy));
     }
 
-    fn take(&self) -> Option<Spare> {
+    /// One more; where there are too many, the oldest goes.
+    fn put(&self, used: Used) {
         let mut list = self.list.lock();
+        let surplus = if list.len() < MOST { None } else { list.pop_front() };
+        list.push_back(Spare::Used(used));
+        drop(list);
+        if let Some(Spare::Used(used)) = surplus {
+            used.process.give_up();
+        }
+    }
+
+    fn take(&self, domain: Option<&Domain>) -> Option<Spare> {
+        let mut list = self.list.lock();
+        let fits = |spare: &Spare| spare.is_for(domain);
         // The one in front is there first, if none is there.
-        let at = list.iter().position(Spare::is_ready).unwrap_or(0);
+        let ready = list.iter().position(|spare| fits(spare) && spare.is_ready());
+        let at = ready.or_else(|| list.iter().position(fits))?;
         list.remove(at)
     }
 
@@ -172,9 +213,9 @@ impl Spares {
     }
 }
 
-/// An empty address space: one that lies ready, or else a copy of the first stub.
-pub async fn fresh(template: &Arc<Process>) -> Result<Space> {
-    while let Some(spare) = template.shared.spares.take() {
+/// An empty address space: one that lies ready for this domain, or else a copy of the first stub.
+pub async fn fresh(template: &Arc<Process>, domain: Option<&Domain>) -> Result<Space> {
+    while let Some(spare) = template.shared.spares.take(domain) {
         match spare {
             Spare::Copy(copy) => {
                 if let Ok(space) = copy.await
@@ -183,7 +224,7 @@ pub async fn fresh(template: &Arc<Process>) -> Result<Space> {
                     return Ok(space);
                 }
             }
-            Spare::Used(process, emptied) => {
+            Spare::Used(Used { process, emptied, .. }) => {
                 let is_empty = emptied.await.is_ok();
                 if is_empty && !process.is_dead() {
                     return Ok(Space::new(process));

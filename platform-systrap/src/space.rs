@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use chitin_abi::{Errno, GuestAddr, Result};
-use chitin_mm::platform::{AddressSpace, GuestThread, PlatformFuture, ThreadState};
+use chitin_mm::platform::{AddressSpace, Domain, GuestThread, PlatformFuture, ThreadState};
 use chitin_mm::{GuestMemory, HostOp};
 use nix::sys::uio::{RemoteIoVec, process_vm_readv, process_vm_writev};
 use nix::unistd::Pid;
@@ -45,7 +45,7 @@ impl Space {
     }
 
     fn give_up(&self) {
-        if !self.is_over() && !reuse::recycle(&self.process) {
+        if !self.is_over() {
             self.process.give_up();
         }
     }
@@ -127,6 +127,12 @@ impl AddressSpace for Space {
 
     fn kill(&self) {
         self.give_up();
+    }
+
+    fn retire(&self, domain: &Domain) {
+        if !self.is_over() && !reuse::recycle(&self.process, domain) {
+            self.process.give_up();
+        }
     }
 
     fn renew(&self) -> Option<(Arc<dyn AddressSpace>, Vec<HostOp>)> {

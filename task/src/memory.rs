@@ -13,7 +13,7 @@ use std::sync::Arc;
 use async_lock::Mutex as AsyncMutex;
 use chitin_abi::{Errno, GuestAddr, Result};
 use chitin_mm::GuestMemory;
-use chitin_mm::platform::{AddressSpace, host_failure};
+use chitin_mm::platform::{AddressSpace, Domain, host_failure};
 use chitin_mm::space::{Plan, Planned, Released, Space, SpaceLimits, Undo};
 use chitin_vfs::file::OpenFile;
 use chitin_vfs::path::Path;
@@ -94,12 +94,15 @@ impl Mm {
     }
 
     /// A task is done with it; the last one ends the platform's side and gives up the mappings. True for the
-    /// last.
-    pub fn detach(&self) -> bool {
+    /// last. `domain`: who may use what is left.
+    pub fn detach(&self, domain: impl FnOnce() -> Option<Domain>) -> bool {
         let last = self.users.fetch_sub(1, Ordering::SeqCst) == 1;
         if last {
             crate::syscalls::aio::close_all(&self.aio);
-            self.host.kill();
+            match domain() {
+                Some(domain) => self.host.retire(&domain),
+                None => self.host.kill(),
+            }
             let released = self.space.lock().clear();
             drop(released);
         }

@@ -11,6 +11,7 @@
 //! - [`pidfd`] makes processes files, [`find`] finds them by the numbers that guests use.
 
 pub mod clone;
+pub mod domain;
 pub mod exec;
 pub mod exit;
 pub mod find;

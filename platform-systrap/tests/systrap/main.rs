@@ -6,3 +6,4 @@ mod hostile;
 mod lifetime;
 mod memory;
 mod patched;
+mod reused;

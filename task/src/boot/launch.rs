@@ -20,7 +20,7 @@ use crate::kernel::Kernel;
 use crate::limits::{Limits, NR_OPEN};
 use crate::loader;
 use crate::namespace::{Namespaces, Pid, PidNamespace};
-use crate::process::exec::{TaskOpener, file_identity, load};
+use crate::process::exec::{TaskOpener, file_identity, load, new_domain};
 use crate::process::{NewGroup, ProcessEntry, ThreadGroup};
 use crate::signal::{Actions, TaskSignals};
 use crate::task::{FsContext, NewTask, Task};
@@ -305,7 +305,8 @@ async fn load_program(task: &Arc<Task>, spec: &ProcessSpec, name: &[u8]) -> Resu
         identity.cred.effective = identity.cred.effective.intersection(identity.cred.permitted);
     }
     let held = opener.take(&program.elf.file);
-    let loaded = load(task, &program, &identity, None).await?;
+    let domain = new_domain(task, &program, &identity);
+    let loaded = load(task, &program, &identity, domain, None).await?;
     loaded.mm.image.write().held = held.map(Arc::new);
     let state = ThreadState { regs: loaded.regs, extended: Vec::new() };
     let thread = match loaded.mm.host().spawn(state).await {

@@ -23,7 +23,7 @@ use chitin_abi::addr::page_ceil;
 use chitin_abi::mm::{MapFlags, ProtFlags};
 use chitin_abi::{Errno, GuestAddr, PAGE_SIZE, Regs, Result};
 use chitin_mm::HostOp;
-use chitin_mm::platform::{AddressSpace, Capabilities, Platform, host_failure};
+use chitin_mm::platform::{AddressSpace, Capabilities, Domain, Platform, host_failure};
 use chitin_mm::space::{Space, SpaceConfig, SpaceLimits};
 use chitin_vfs::file::OpenFile;
 
@@ -63,6 +63,8 @@ pub struct LoadContext<'a> {
     pub identity: Identity,
     /// What it is held to.
     pub limits: SpaceLimits,
+    /// Whose remains it may use.
+    pub domain: Option<Domain>,
     /// For `AT_RANDOM`.
     pub random: [u8; 16],
     /// What addresses are randomised by; 0 for none (`ADDR_NO_RANDOMIZE`).
@@ -117,7 +119,13 @@ pub async fn load(
             builder.ops.splice(..0, emptying);
             host
         }
-        None => context.platform.new_address_space().await.map_err(host_failure)?,
+        None => {
+            let made = match &context.domain {
+                Some(domain) => context.platform.address_space_for(domain),
+                None => context.platform.new_address_space(),
+            };
+            made.await.map_err(host_failure)?
+        }
     };
     let built = write(program, &mut builder, &host, stack.pointer, &stack.bytes).await;
     if let Err(errno) = built {

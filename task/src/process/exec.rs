@@ -16,7 +16,7 @@ use chitin_abi::process::{
 };
 use chitin_abi::signal::{SIGKILL, SS_DISABLE, StackT};
 use chitin_abi::{Errno, Result};
-use chitin_mm::platform::{GuestThread, ThreadState, host_failure};
+use chitin_mm::platform::{Domain, GuestThread, ThreadState, host_failure};
 use chitin_mm::space::SpaceLimits;
 use chitin_vfs::file::OpenFile;
 use chitin_vfs::mount::MountFlags;
@@ -24,7 +24,7 @@ use chitin_vfs::path::Path;
 use chitin_vfs::walk::ExecFile;
 use parking_lot::Mutex;
 
-use super::{GroupExit, exit};
+use super::{GroupExit, domain, exit};
 use crate::context::Ctx;
 use crate::cred::exec::{ExecIdentity, FileCaps, FileIdentity, after_exec};
 use crate::error::{Restart, SysError, SysResult};
@@ -150,9 +150,10 @@ pub async fn exec(cx: &mut Ctx<'_>, request: ExecRequest) -> SysResult {
     let identity = after_exec(&cred, &file, bound)?;
     let old_tid = task.pid();
     end_other_threads(cx).await?;
-    let renewed = renew(cx).await;
+    let domain = new_domain(&task, &program, &identity);
+    let renewed = renew(cx, domain.as_ref()).await;
     let is_renewed = renewed.is_some();
-    let loaded = match load(&task, &program, &identity, renewed).await {
+    let loaded = match load(&task, &program, &identity, domain, renewed).await {
         Ok(loaded) => loaded,
         Err(errno) => {
             tracing::debug!(?errno, "a program could not be loaded");
@@ -186,6 +187,7 @@ pub async fn load(
     task: &Arc<Task>,
     program: &Program,
     identity: &ExecIdentity,
+    domain: Option<Domain>,
     renewed: Option<Renewed>,
 ) -> Result<Loaded> {
     let kernel = &task.kernel;
@@ -205,6 +207,7 @@ pub async fn load(
             secure: identity.secure,
         },
         limits: space_limits(task),
+        domain,
         random,
         seed: if fixed { 0 } else { u64::from_ne_bytes(seed) | 1 },
         root: &task.fs().root(),
@@ -226,10 +229,18 @@ pub fn space_limits(task: &Task) -> SpaceLimits {
     }
 }
 
+/// Whose remains a program may use: nobody's if it gains rights, or may not be read by who runs it.
+pub fn new_domain(task: &Arc<Task>, program: &Program, identity: &ExecIdentity) -> Option<Domain> {
+    let is_plain = !identity.changed && !identity.secure;
+    let readable = is_plain && program.elf.file.path().is_none_or(|path| may_read(task, path));
+    readable.then(|| domain::of(task, &identity.cred)).flatten()
+}
+
 /// Takes leave of the old program's memory, if the platform uses it again for the new one.
-async fn renew(cx: &Ctx<'_>) -> Option<Renewed> {
+async fn renew(cx: &Ctx<'_>, domain: Option<&Domain>) -> Option<Renewed> {
     let ordered = cx.mm.ops.lock().await;
-    if cx.mm.users() != 1 || cx.task.vfork_done.lock().is_some() {
+    let shares = cx.mm.users() != 1 || cx.task.vfork_done.lock().is_some();
+    if shares || domain.is_none() || domain::of(cx.task, &cx.task.cred()).as_ref() != domain {
         return None;
     }
     let used = Used::by(cx);

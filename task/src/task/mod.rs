@@ -210,7 +210,7 @@ impl Task {
         }
         let old = core::mem::replace(&mut *self.mm.write(), mm);
         if let Some(old) = &old {
-            old.detach();
+            old.detach(|| crate::process::domain::of(self, &self.cred()));
         }
         old
     }

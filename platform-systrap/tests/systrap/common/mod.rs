@@ -107,14 +107,19 @@ impl Host {
     /// An address space with this code, a data page and a stack.
     pub fn load(&self, code: &[u8]) -> Arc<dyn AddressSpace> {
         let space = self.space();
+        self.fill(&*space, code);
+        space
+    }
+
+    /// Puts this code, a data page and a stack into an empty address space.
+    pub fn fill(&self, space: &dyn AddressSpace, code: &[u8]) {
         let len = (code.len() as u64).next_multiple_of(0x1000);
-        self.map(&*space, CODE, len, WRITE);
-        self.map(&*space, DATA, 0x4000, WRITE);
-        self.map(&*space, STACK_TOP - 0x10000, 0x10000, WRITE);
+        self.map(space, CODE, len, WRITE);
+        self.map(space, DATA, 0x4000, WRITE);
+        self.map(space, STACK_TOP - 0x10000, 0x10000, WRITE);
         space.memory().write(GuestAddr(CODE), code).expect("it is mapped");
         let run = HostOp::Protect { addr: CODE, len, prot: RUN };
         self.wait(space.apply(vec![run])).expect("it can be protected");
-        space
     }
 
     pub fn spawn(&self, space: &dyn AddressSpace, regs: &Regs) -> Box<dyn GuestThread> {
