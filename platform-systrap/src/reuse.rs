@@ -22,8 +22,9 @@
 //! Costs: the orders of `munmap`; a stub that lies ready holds some 70 KiB of the host's memory, at most [`MOST`] do.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use chitin_abi::Result;
 use chitin_mm::HostOp;
@@ -50,6 +51,8 @@ pub struct Reuse {
     parked: Mutex<Option<Arc<Slot>>>,
     /// CPU time before this use.
     pub cpu_before: Mutex<(u64, u64)>,
+    /// `/proc/PID/statm`.
+    pub statm: OnceLock<Option<OwnedFd>>,
 }
 
 impl Reuse {

@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::os::fd::OwnedFd;
 
 use rustix::fs::{Mode, OFlags};
 
@@ -86,10 +87,23 @@ fn listed_time(process: &Process, tid: i32) -> (u64, u64) {
     split(exact.unwrap_or(all.saturating_mul(tick)), user, all)
 }
 
+/// The file that tells the size of a stub: it stays open, because programs come and go in it.
+fn open_statm(process: &Process) -> Option<OwnedFd> {
+    let proc = process.shared.proc.as_ref()?;
+    let open = |pid: i32| {
+        let path = format!("{pid}/statm");
+        rustix::fs::openat(proc, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+    };
+    process.with_pid(open).ok()?.ok()
+}
+
 /// Resident bytes: all, and of files and shared memory.
 pub fn resident(process: &Process) -> (u64, u64) {
-    let text = process.with_pid(|pid| read(process, &format!("{pid}/statm"))).ok().flatten();
-    let pages = text.and_then(|text| {
+    let file = process.reuse.statm.get_or_init(|| open_statm(process)).as_ref();
+    let pages = file.and_then(|file| {
+        let mut text = [0; 128];
+        let count = rustix::io::pread(file, &mut text, 0).ok()?;
+        let text = core::str::from_utf8(text.get(..count)?).ok()?;
         let mut fields = text.split_ascii_whitespace().skip(1);
         let all: u64 = fields.next()?.parse().ok()?;
         let shared: u64 = fields.next()?.parse().ok()?;

@@ -10,10 +10,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::control::{Request, Response, receive, send};
 use crate::error::{Context as _, Failure, Result};
 use crate::log;
+use crate::sandbox::attached::SOON;
 
 /// Connections at a time.
 const MOST: usize = 64;
@@ -79,7 +81,13 @@ pub(crate) fn serve_all(
 /// Serves the connection to the command that made the sandbox.
 pub(crate) fn serve_one(stream: UnixStream, machine: &Arc<impl Machine>) -> Result<()> {
     let machine = Arc::clone(machine);
-    spawn("maker", move || converse(&stream, &*machine))
+    spawn("maker", move || {
+        let mut entries = [PollFd::new(&stream, PollFlags::IN)];
+        if matches!(poll(&mut entries, Some(&SOON)), Ok(0)) {
+            crate::raw::release_code();
+        }
+        converse(&stream, &*machine);
+    })
 }
 
 fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<()> {

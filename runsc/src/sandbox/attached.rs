@@ -4,7 +4,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use rustix::event::{PollFlags, poll};
+use rustix::event::{PollFlags, Timespec, poll};
 
 use super::launch::Sentry;
 use super::status::Event;
@@ -25,6 +25,9 @@ const FORWARDED: [Signal; 10] = [
     Signal::SIGWINCH,
     Signal::SIGPIPE,
 ];
+
+/// A container that lives for so long will live for longer.
+pub(crate) const SOON: Timespec = Timespec { tv_sec: 0, tv_nsec: 250_000_000 };
 
 /// The signals of this process, as a descriptor. Made before anything is started, so that none is lost.
 pub(crate) struct Signals(SignalFd);
@@ -107,8 +110,13 @@ pub(crate) fn wait(
     relay: Option<&Relay>,
 ) -> Result<u8> {
     let (mut keys, mut screen) = (Pipe::default(), Pipe::default());
+    let mut patience = Some(SOON);
     loop {
-        let ready = wait_once(subject, signals, relay, &keys, &screen)?;
+        let Some(ready) = wait_once(subject, signals, relay, (&keys, &screen), patience)? else {
+            patience = None;
+            crate::raw::release_code();
+            continue;
+        };
         if ready.signal {
             forward(subject, signals, relay);
         }
@@ -153,9 +161,9 @@ fn wait_once(
     subject: &impl Subject,
     signals: &Signals,
     relay: Option<&Relay>,
-    keys: &Pipe,
-    screen: &Pipe,
-) -> Result<Ready> {
+    (keys, screen): (&Pipe, &Pipe),
+    patience: Option<Timespec>,
+) -> Result<Option<Ready>> {
     let descriptor = subject.descriptor();
     let mut entries = vec![interest(&descriptor, true, false), interest(&signals.0, true, false)];
     let (mut terminal, mut console) = (None, None);
@@ -170,8 +178,9 @@ fn wait_once(
             entries.push(interest(&relay.console, screen.wants_input(), keys.wants_output()));
         }
     }
-    match poll(&mut entries, None) {
-        Err(rustix::io::Errno::INTR) => return Ok(Ready::default()),
+    match poll(&mut entries, patience.as_ref()) {
+        Err(rustix::io::Errno::INTR) => return Ok(Some(Ready::default())),
+        Ok(0) => return Ok(None),
         other => other.context(|| "cannot wait for the container")?,
     };
     let of = |index: Option<usize>| {
@@ -179,12 +188,12 @@ fn wait_once(
             .and_then(|index| entries.get(index))
             .map_or(PollFlags::empty(), rustix::event::PollFd::revents)
     };
-    Ok(Ready {
+    Ok(Some(Ready {
         subject: !of(Some(0)).is_empty(),
         signal: !of(Some(1)).is_empty(),
         terminal: of(terminal).into(),
         console: of(console).into(),
-    })
+    }))
 }
 
 fn pump(relay: &Relay, ready: &Ready, keys: &mut Pipe, screen: &mut Pipe) {
