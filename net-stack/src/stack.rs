@@ -36,6 +36,8 @@ pub enum Proto {
     Tcp,
     /// UDP.
     Udp,
+    /// Raw and ping sockets.
+    Raw,
 }
 
 pub(crate) enum Socket {
@@ -549,6 +551,11 @@ impl Stack {
                             TcpState::Closed
                         };
                         (socket.bound, socket.peer, socket.options.v6, state)
+                    }
+                    (Socket::Raw(socket), Proto::Raw) => {
+                        let v6 = socket.options.v6;
+                        let bound = socket.bound.unwrap_or(unspecified(v6));
+                        (Some(bound), socket.peer, v6, TcpState::Closed)
                     }
                     _ => return None,
                 };

@@ -3,11 +3,13 @@
 //! A link is driven like a stack: frames and the time go in, frames come out. Nothing here knows of sockets.
 
 mod pcap;
+mod vnet;
 mod wire;
 
 use bytes::Bytes;
 
 pub use self::pcap::{PcapWriter, pcap_header};
+pub use self::vnet::{VNET_HEADER, parse_vnet_header, vnet_header};
 pub use self::wire::{Faults, Wire};
 use crate::interface::Frame;
 use crate::wire::checksum;

@@ -12,16 +12,22 @@
 
 #[doc(hidden)]
 pub mod address;
+mod device;
+mod membership;
 mod options;
 mod proc_text;
+mod raw;
 
-use core::sync::atomic::{AtomicU64, Ordering};
+pub use self::device::HostInterface;
+
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::net::IpAddr;
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock, Weak};
 
 use bytes::Bytes;
 use chitin_abi::net::{
-    AF_INET, AF_INET6, IPPROTO_ICMP, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_UDPLITE, MSG_DONTWAIT,
+    AF_INET, AF_INET6, IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_RAW, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_UDPLITE, MSG_DONTWAIT,
     MSG_ERRQUEUE, MSG_OOB, MSG_PEEK, MSG_TRUNC, SCM_TIMESTAMP, SIOCATMARK, SIOCINQ, SIOCOUTQ,
     SOCK_DGRAM, SOCK_RAW, SOCK_STREAM, SOL_SOCKET,
 };
@@ -30,14 +36,16 @@ use chitin_abi::process::{CAP_NET_BIND_SERVICE, CAP_NET_RAW};
 use chitin_abi::time::Timeval;
 use chitin_abi::{Errno, GuestAddr, Result};
 use chitin_net_stack::{
-    CongestionControl, Proto, SocketId, Stack, TcpOptions, TcpState, UdpOptions,
+    CongestionControl, InterfaceId, Proto, RawOptions, SocketId, Stack, TcpOptions, TcpState, UdpOptions,
 };
 use chitin_vfs::file::IoctlContext;
 use chitin_vfs::io::{Sink, Source};
 use chitin_vfs::wait::WaitQueue;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
+use smallvec::SmallVec;
 use zerocopy::IntoBytes;
 
+use self::device::Device;
 use super::{Caller, Common, Outgoing, Received, Shutdown, Socket, SocketInfo};
 use crate::namespace::NetNamespace;
 use crate::scheduler::{Scheduler, TimerHandle};
@@ -58,6 +66,9 @@ pub struct InetStack {
     /// When the timer runs, and the timer.
     armed: AtomicU64,
     timer: Mutex<Option<TimerHandle>>,
+    /// Interfaces of the host's; whether there are any.
+    devices: RwLock<Vec<Arc<Device>>>,
+    has_devices: AtomicBool,
     me: Weak<Self>,
 }
 
@@ -73,19 +84,29 @@ impl InetStack {
             scheduler: OnceLock::new(),
             armed: AtomicU64::new(u64::MAX),
             timer: Mutex::default(),
+            devices: RwLock::default(),
+            has_devices: AtomicBool::new(false),
             me: me.clone(),
         })
     }
 
     /// Works on the stack, then tells the sockets that have changed.
-    fn with<T>(&self, work: impl FnOnce(&mut Stack, u64) -> T) -> T {
+    pub(crate) fn with<T>(&self, work: impl FnOnce(&mut Stack, u64) -> T) -> T {
         let now = self.clock.monotonic();
+        let mut sending: SmallVec<[Arc<Device>; 2]> = SmallVec::new();
         let (value, events, deadline) = {
             let mut stack = self.stack.lock();
             stack.set_time(now);
             let value = work(&mut stack, now);
+            if self.has_devices.load(Ordering::Relaxed) {
+                let devices = self.devices.read();
+                sending.extend(devices.iter().filter(|one| one.collect(&mut stack)).cloned());
+            }
             (value, stack.take_events(), stack.deadline())
         };
+        for device in sending {
+            device.flush();
+        }
         if let Some(deadline) = deadline
             && deadline < self.armed.load(Ordering::Relaxed)
         {
@@ -119,6 +140,8 @@ impl InetStack {
 pub struct InetSocket {
     id: SocketId,
     proto: Proto,
+    /// `SOCK_…`.
+    kind: u32,
     /// Protocol number: UDP-Lite is UDP here.
     protocol: u32,
     v6: bool,
@@ -127,6 +150,8 @@ pub struct InetSocket {
     net: Arc<NetNamespace>,
     /// Options that are kept and shown, by level and name.
     values: Mutex<HashMap<(u32, u32), i32>>,
+    /// Groups that it has joined.
+    memberships: Mutex<Vec<(IpAddr, InterfaceId)>>,
     /// `TCP_CONGESTION`, if it was set.
     congestion: Mutex<Option<CongestionControl>>,
     user: u32,
@@ -147,11 +172,13 @@ impl InetSocket {
         let proto = match (kind, protocol) {
             (SOCK_STREAM, 0 | IPPROTO_TCP) => Proto::Tcp,
             (SOCK_DGRAM, 0 | IPPROTO_UDP | IPPROTO_UDPLITE) => Proto::Udp,
-            (SOCK_DGRAM, IPPROTO_ICMP) => return Err(Errno::EACCES),
+            (SOCK_DGRAM, IPPROTO_ICMP) if domain == AF_INET => Proto::Raw,
+            (SOCK_DGRAM, IPPROTO_ICMPV6) if domain == AF_INET6 => Proto::Raw,
             (SOCK_STREAM | SOCK_DGRAM, _) => return Err(Errno::EPROTONOSUPPORT),
             (SOCK_RAW, 0) => return Err(Errno::EPROTONOSUPPORT),
             (SOCK_RAW, _) if !caller.has_net_capability(CAP_NET_RAW) => return Err(Errno::EPERM),
-            (SOCK_RAW, _) => return Err(Errno::EPROTONOSUPPORT),
+            (SOCK_RAW, number) if number < 256 => Proto::Raw,
+            (SOCK_RAW, _) => return Err(Errno::EINVAL),
             _ => return Err(Errno::ESOCKTNOSUPPORT),
         };
         let v6 = domain == AF_INET6;
@@ -163,18 +190,26 @@ impl InetSocket {
         let id = net.inet.with(|stack, _| match proto {
             Proto::Tcp => stack.tcp_open(TcpOptions { v6, user, ..TcpOptions::default() }),
             Proto::Udp => stack.udp_open(UdpOptions { v6, user, ..UdpOptions::default() }),
+            Proto::Raw => stack.raw_open(RawOptions {
+                v6,
+                protocol: protocol as u8,
+                ping: kind == SOCK_DGRAM,
+                header_included: protocol == IPPROTO_RAW,
+                ..RawOptions::default()
+            }),
         });
         let number = match (proto, protocol) {
             (Proto::Tcp, _) => IPPROTO_TCP,
+            (Proto::Raw, other) => other,
             (Proto::Udp, 0) => IPPROTO_UDP,
             (Proto::Udp, other) => other,
         };
-        Ok(Self::adopt(id, (proto, number), v6, user, net))
+        Ok(Self::adopt(id, (proto, kind, number), v6, user, net))
     }
 
     fn adopt(
         id: SocketId,
-        (proto, protocol): (Proto, u32),
+        (proto, kind, protocol): (Proto, u32, u32),
         v6: bool,
         user: u32,
         net: &Arc<NetNamespace>,
@@ -187,9 +222,11 @@ impl InetSocket {
         let socket = Arc::new(Self {
             id,
             proto,
+            kind,
             protocol,
             v6,
             common,
+            memberships: Mutex::default(),
             queue: Arc::default(),
             net: Arc::clone(net),
             values: Mutex::default(),
@@ -353,13 +390,9 @@ impl Socket for InetSocket {
     }
 
     fn info(&self) -> SocketInfo {
-        let kind = match self.proto {
-            Proto::Tcp => SOCK_STREAM,
-            Proto::Udp => SOCK_DGRAM,
-        };
         SocketInfo {
             domain: if self.v6 { AF_INET6 } else { AF_INET },
-            kind,
+            kind: self.kind,
             protocol: self.protocol,
         }
     }
@@ -413,7 +446,7 @@ impl Socket for InetSocket {
             return Err(Errno::EOPNOTSUPP);
         }
         let id = self.with(|stack, _| stack.accept(self.id))?;
-        let socket = Self::adopt(id, (Proto::Tcp, IPPROTO_TCP), self.v6, self.user, &self.net);
+        let socket = Self::adopt(id, (Proto::Tcp, SOCK_STREAM, IPPROTO_TCP), self.v6, self.user, &self.net);
         socket.common.inherit(&self.common);
         socket.values.lock().clone_from(&self.values.lock());
         *socket.congestion.lock() = *self.congestion.lock();
@@ -429,6 +462,7 @@ impl Socket for InetSocket {
         match self.proto {
             Proto::Tcp => self.send_tcp(from, message.flags),
             Proto::Udp => self.send_udp(from, message),
+            Proto::Raw => self.send_raw(from, message),
         }
     }
 
@@ -439,6 +473,7 @@ impl Socket for InetSocket {
         match self.proto {
             Proto::Tcp => self.receive_tcp(to, flags),
             Proto::Udp => self.receive_udp(to, flags),
+            Proto::Raw => self.receive_raw(to, flags),
         }
     }
 
@@ -473,6 +508,9 @@ impl Socket for InetSocket {
             Proto::Udp => {
                 stack.udp_configure(self.id, |options| options.receive_buffer = Some(receive));
             }
+            Proto::Raw => {
+                stack.raw_configure(self.id, |options| options.receive_buffer = Some(receive));
+            }
         });
         self.queue.notify(PollEvents::POLLOUT);
     }
@@ -496,7 +534,8 @@ impl Socket for InetSocket {
             (SIOCOUTQ, Proto::Tcp) => self.with(|stack, _| stack.tcp_stats(self.id).unsent),
             (SIOCATMARK, Proto::Tcp) => u32::from(self.with(|stack, _| stack.tcp_at_mark(self.id))),
             (SIOCINQ, Proto::Udp) => self.with(|stack, _| stack.udp_next_len(self.id)) as u32,
-            (SIOCOUTQ, Proto::Udp) => 0,
+            (SIOCINQ, Proto::Raw) => self.with(|stack, _| stack.raw_next_len(self.id)) as u32,
+            (SIOCOUTQ, Proto::Udp | Proto::Raw) => 0,
             _ => return Err(Errno::ENOTTY),
         };
         context.memory().write(argument, &value.to_ne_bytes())?;
@@ -509,6 +548,7 @@ impl Socket for InetSocket {
 
     fn close(&self) {
         self.apply_options();
+        self.leave_all();
         self.net.inet.sockets.lock().remove(&self.id);
         self.with(|stack, now| stack.close(self.id, now));
     }

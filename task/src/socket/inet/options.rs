@@ -6,7 +6,7 @@ use core::net::IpAddr;
 use core::sync::atomic::Ordering;
 
 use chitin_abi::net::{
-    IP_HDRINCL, IP_MTU_DISCOVER, IP_MULTICAST_LOOP, IP_MULTICAST_TTL, IP_PKTINFO, IP_RECVTOS,
+    IP_HDRINCL, IP_MTU_DISCOVER, IP_MULTICAST_IF, IPV6_MTU_DISCOVER, IPV6_MULTICAST_IF, SOCK_RAW, SOL_ICMPV6, SOL_RAW, IP_MULTICAST_LOOP, IP_MULTICAST_TTL, IP_PKTINFO, IP_RECVTOS,
     IP_RECVTTL, IP_TOS, IP_TTL, IPV6_HOPLIMIT, IPV6_PKTINFO, IPV6_RECVHOPLIMIT, IPV6_RECVPKTINFO,
     IPV6_RECVTCLASS, IPV6_TCLASS, IPV6_UNICAST_HOPS, IPV6_V6ONLY, In6Pktinfo, InPktinfo, SOL_IP,
     SOL_IPV6, SOL_TCP, SOL_UDP, SOL_UDPLITE, TCP_CONGESTION, TCP_CORK, TCP_INFO, TCP_KEEPCNT,
@@ -25,6 +25,8 @@ use crate::socket::control::RawControl;
 const LOOPBACK: i32 = 1;
 /// Bits of the type of service that tell of congestion.
 const ECN_MASK: i32 = 3;
+/// `IP_PMTUDISC_DO`.
+const DISCOVER: i32 = 2;
 /// Half the smallest receive buffer.
 const MIN_CLAMP: i32 = 1152;
 /// Options of multicast routing, which only raw sockets have.
@@ -66,6 +68,13 @@ impl InetSocket {
                 (options.reuse_address, options.reuse_port) = (reuse_address, reuse_port);
                 (options.v6_only, options.broadcast) = (v6_only, broadcast);
             }),
+            Proto::Raw => {
+                let included = self.value(SOL_IP, IP_HDRINCL);
+                stack.raw_configure(self.id, |options| {
+                    options.header_included =
+                        included.map_or(options.header_included, |value| value != 0);
+                });
+            }
         });
     }
 
@@ -105,6 +114,12 @@ impl InetSocket {
         if (level, name) == (SOL_TCP, TCP_ULP) {
             return Err(Errno::ENOENT);
         }
+        if let Some(result) = self.set_membership(level, name, value) {
+            return result;
+        }
+        if let Some(result) = self.set_filter(level, name, value) {
+            return result;
+        }
         let number = match i32::read_from_prefix(value) {
             Ok((number, _)) => number,
             // IPv4 options may be single bytes.
@@ -122,7 +137,7 @@ impl InetSocket {
             }
         }
         self.values.lock().insert((level, name), number);
-        if level == SOL_TCP {
+        if level == SOL_TCP || self.proto == Proto::Raw {
             self.apply_options();
         }
         Ok(())
@@ -135,7 +150,7 @@ impl InetSocket {
             // The congestion bits of a stream are TCP's own.
             (SOL_IP, IP_TOS) | (SOL_IPV6, IPV6_TCLASS) if stream => Ok(value & !ECN_MASK),
             (SOL_IP, IP_MULTICAST_TTL) if stream => Err(Errno::EINVAL),
-            (SOL_IP, IP_HDRINCL) => Err(Errno::ENOPROTOOPT),
+            (SOL_IP, IP_HDRINCL) if self.kind != SOCK_RAW => Err(Errno::ENOPROTOOPT),
             (SOL_TCP, TCP_WINDOW_CLAMP) if value > 0 => Ok(value.max(MIN_CLAMP)),
             _ => Ok(value),
         }
@@ -143,7 +158,8 @@ impl InetSocket {
 
     fn check_level(&self, level: u32) -> Result<()> {
         match (level, self.proto, self.v6) {
-            (SOL_TCP, Proto::Tcp, _)
+            (SOL_RAW | SOL_ICMPV6, Proto::Raw, _)
+            | (SOL_TCP, Proto::Tcp, _)
             | (SOL_UDP | SOL_UDPLITE, Proto::Udp, _)
             | (SOL_IPV6, _, true)
             | (SOL_IP, ..) => Ok(()),
@@ -199,13 +215,14 @@ impl InetSocket {
 
     /// Says what is asked for of a datagram's header.
     pub(super) fn attach_header_info(&self, datagram: &Datagram, control: &mut Control) {
+        let index = datagram.interface.map_or(LOOPBACK, u32::cast_signed);
         let asked = |level, name| self.value(level, name).is_some_and(|value| value != 0);
         let mut attach = |level, kind, data: &[u8]| control.other.push(raw(level, kind, data));
         let (hops, class) = (i32::from(datagram.hops), i32::from(datagram.class));
         match datagram.to {
             IpAddr::V4(to) => {
                 let octets = to.octets();
-                let info = InPktinfo { ifindex: LOOPBACK, spec_dst: octets, addr: octets };
+                let info = InPktinfo { ifindex: index, spec_dst: octets, addr: octets };
                 if asked(SOL_IP, IP_PKTINFO) {
                     attach(SOL_IP, IP_PKTINFO, info.as_bytes());
                 }
@@ -217,7 +234,7 @@ impl InetSocket {
                 }
             }
             IpAddr::V6(to) => {
-                let info = In6Pktinfo { addr: to.octets(), ifindex: LOOPBACK as u32 };
+                let info = In6Pktinfo { addr: to.octets(), ifindex: index.cast_unsigned() };
                 if asked(SOL_IPV6, IPV6_RECVPKTINFO) {
                     attach(SOL_IPV6, IPV6_PKTINFO, info.as_bytes());
                 }
@@ -245,6 +262,17 @@ impl InetSocket {
         let mut marks = Marks::default();
         marks.hops = hops.map_or(marks.hops, |hops| hops as u8);
         marks.class = class.map_or(marks.class, |class| class as u8);
+        marks.dont_fragment = if self.v6 {
+            self.value(SOL_IPV6, IPV6_MTU_DISCOVER) == Some(DISCOVER)
+        } else {
+            self.value(SOL_IP, IP_MTU_DISCOVER) == Some(DISCOVER)
+        };
+        let interface = if self.v6 {
+            self.value(SOL_IPV6, IPV6_MULTICAST_IF)
+        } else {
+            self.value(SOL_IP, IP_MULTICAST_IF)
+        };
+        marks.interface = interface.filter(|id| *id > 0).map(i32::unsigned_abs);
         for message in &control.other {
             let number = i32::read_from_prefix(&message.data).map(|(number, _)| number);
             let number = number.or_else(|_| {

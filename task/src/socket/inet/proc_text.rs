@@ -19,8 +19,8 @@ impl InetStack {
         let mut text = String::from(match (proto, v6) {
             (Proto::Tcp, false) => TCP_HEADER,
             (Proto::Tcp, true) => TCP6_HEADER,
-            (Proto::Udp, false) => UDP_HEADER,
-            (Proto::Udp, true) => UDP6_HEADER,
+            (Proto::Udp | Proto::Raw, false) => UDP_HEADER,
+            (Proto::Udp | Proto::Raw, true) => UDP6_HEADER,
         });
         let list = self.with(|stack, _| stack.list(proto));
         let list = list.into_iter().filter(|(_, local, ..)| local.is_ipv6() == v6);
@@ -40,7 +40,7 @@ impl InetStack {
             );
             text.push_str(match proto {
                 Proto::Tcp => " 1 0000000000000000 100 0 0 10 0\n",
-                Proto::Udp => " 2 0000000000000000 0\n",
+                Proto::Udp | Proto::Raw => " 2 0000000000000000 0\n",
             });
         }
         text
