@@ -7,6 +7,7 @@ mod confine;
 mod control;
 mod error;
 mod log;
+mod network;
 mod oci;
 mod raw;
 mod sandbox;

@@ -10,6 +10,7 @@ use chitin_task::Kernel;
 use chitin_task::boot::{CapabilitySets, ContainerSpec, ExecError, ProcessSpec, exit_code};
 use chitin_task::cred::CapSet;
 use chitin_task::limits::bpf::Program;
+use chitin_task::namespace::NetNamespace;
 use chitin_vfs::cred::Cred;
 use chitin_vfs::env::VfsEnv;
 use chitin_vfs::fs::host::stdio;
@@ -57,6 +58,7 @@ pub(crate) struct Parts {
     pub(crate) seccomp: Option<Vec<Instruction>>,
     pub(crate) hostname: Vec<u8>,
     pub(crate) domainname: Vec<u8>,
+    pub(crate) network: Option<Arc<NetNamespace>>,
     /// Whether the first process ignores signals that it has no handler for.
     pub(crate) immune: bool,
 }
@@ -81,6 +83,7 @@ impl Container {
             mounts: Arc::clone(&parts.mounts),
             hostname: parts.hostname,
             domainname: parts.domainname,
+            network: parts.network,
             process: spec,
         };
         Ok(Arc::new(Self {

@@ -5,6 +5,7 @@
 mod console;
 mod container;
 mod files;
+mod network;
 mod program;
 mod server;
 
@@ -115,7 +116,8 @@ fn run(
     let env = VfsEnv::new(Arc::clone(&kernel.vfs), None);
     let mounts = files::build(&plan, trees, files, &env)?;
     trace::point("sentry: files are mounted");
-    let Endowment { stdio, extra, console, listener, control, .. } = endowment;
+    let Endowment { stdio, extra, console, listener, control, network, .. } = endowment;
+    let network = network::attach(&kernel, network)?;
     let numbered = (0..).zip(stdio).filter_map(|(number, fd)| Some((number, fd?)));
     let descriptors = numbered.chain((3..).zip(extra)).collect();
     let parts = Parts {
@@ -124,6 +126,7 @@ fn run(
         seccomp: plan.seccomp,
         hostname: plan.hostname.unwrap_or_default().into_bytes(),
         domainname: plan.domainname.unwrap_or_default().into_bytes(),
+        network,
         immune: !plan.mortal,
     };
     let container = Container::new(parts, &plan.process, descriptors, console)?;

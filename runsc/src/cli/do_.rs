@@ -10,12 +10,14 @@ use super::Global;
 use crate::control::Client;
 use crate::error::{Context as _, Result};
 use crate::fail;
+use crate::network::Wanted;
 use crate::oci::identity::IdMaps;
 use crate::oci::mounts::{self, Flags, Kind};
 use crate::oci::process::{self, CapabilityPlan};
 use crate::sandbox::attached::{self, OwnContainer, Signals};
 use crate::sandbox::container::{Wants, Wiring, wire};
 use crate::sandbox::launch::{Mode, launch};
+use crate::sandbox::options::Network;
 use crate::sandbox::{Endowment, Plan, RootPlan, terminal};
 use crate::trace;
 
@@ -71,6 +73,7 @@ impl Args {
             console,
             listener: None,
             control: Some(theirs),
+            network: crate::network::Network::default(),
             exit_file: None,
         };
         let sentry = launch(plan, endowment, Mode { attached: true, start: true })?;
@@ -103,6 +106,10 @@ impl Args {
             root: RootPlan { source, read_only: false, overlay: true },
             mounts,
             devices: Vec::new(),
+            network: match global.options().network {
+                Some(Network::Sandbox) => Wanted::Pair,
+                _ => Wanted::None,
+            },
             hostname: self.hostname.clone().or_else(own_hostname),
             domainname: None,
             process: self.process(host_root)?,

@@ -69,8 +69,8 @@ pub(crate) struct Global {
     #[arg(long, value_name = "ON|OFF", value_enum, default_value_t, global = true)]
     patch: Patch,
     /// What the container's network is connected to
-    #[arg(long, value_name = "KIND", value_enum, default_value_t, global = true)]
-    network: Network,
+    #[arg(long, value_name = "KIND", value_enum, global = true)]
+    network: Option<Network>,
     /// Work on the container's files by descriptors instead of through a gofer process
     #[arg(long, num_args = 0..=1, require_equals = true, default_value_t = true, default_missing_value = "true", action = clap::ArgAction::Set, global = true)]
     directfs: bool,

@@ -114,10 +114,10 @@ mod tests {
     /// Whatever a configuration says, it is refused or converted.
     #[test]
     fn hostile_configurations() {
-        use crate::sandbox::options::{Network, Options, Patch, PlatformName};
+        use crate::sandbox::options::{Options, Patch, PlatformName};
         let options = Options {
             platform: PlatformName::default(),
-            network: Network::default(),
+            network: None,
             directfs: true,
             strace: false,
             patch: Patch::default(),

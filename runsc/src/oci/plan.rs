@@ -2,13 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use oci_spec::runtime::{Linux, LinuxDevice, LinuxDeviceType, Spec};
+use oci_spec::runtime::{Linux, LinuxDevice, LinuxDeviceType, LinuxNamespaceType, Spec};
 
 use super::identity::IdMaps;
 use super::{Bundle, mounts, process, seccomp};
 use crate::error::{Context as _, Failure, Result};
 use crate::fail;
-use crate::sandbox::options::Options;
+use crate::network::Wanted;
+use crate::sandbox::options::{Network, Options};
 use crate::sandbox::{DevicePlan, Plan, RootPlan};
 
 /// What a bundle asks for.
@@ -34,6 +35,7 @@ pub(super) fn convert(
         root: RootPlan { source: rootfs.to_owned(), read_only, overlay: true },
         mounts: spec.mounts().iter().flatten().map(mount).collect::<Result<_>>()?,
         devices: linux.devices().iter().flatten().map(device).collect::<Result<_>>()?,
+        network: network(&linux, options),
         hostname: spec.hostname().clone(),
         domainname: spec.domainname().clone(),
         process: process::Plan::new(process)?,
@@ -43,6 +45,19 @@ pub(super) fn convert(
         seccomp: linux.seccomp().as_ref().map(seccomp::compile).transpose()?,
         mortal: false,
     })
+}
+
+/// The network namespace that was prepared for the container, if one was and it is wanted.
+fn network(linux: &Linux, options: Options) -> Wanted {
+    if options.network == Some(Network::None) {
+        return Wanted::None;
+    }
+    let namespaces = linux.namespaces().iter().flatten();
+    let mut networks = namespaces.filter(|one| one.typ() == LinuxNamespaceType::Network);
+    match networks.next().and_then(|one| one.path().clone()) {
+        Some(path) => Wanted::Namespace(path),
+        None => Wanted::None,
+    }
 }
 
 trait OrEmpty {

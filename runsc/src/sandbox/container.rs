@@ -71,7 +71,9 @@ pub(crate) fn create(args: &Args, store: &Store, options: Options, mode: Mode) -
     let exit_file = Some(home.create_exit_file()?);
     let (ours, theirs) = UnixStream::pair().context(|| "cannot make a socket pair")?;
     let Wiring { stdio, console, relay } = wiring;
-    let endowment = Endowment { stdio, extra, console, listener, control: Some(theirs), exit_file };
+    let network = crate::network::Network::default();
+    let endowment =
+        Endowment { stdio, extra, console, listener, control: Some(theirs), network, exit_file };
     let sentry = launch(plan, endowment, mode)?;
     let mut created = (sentry, Some(relay));
     record(&home, &bundle, args, &mut created.0, mode.attached)

@@ -11,6 +11,7 @@ use super::status::{self, Reader};
 use super::{Console, Endowment, Plan};
 use crate::boot;
 use crate::error::{Context as _, Failure, Result};
+use crate::network::Network;
 use crate::oci::identity::{IdMaps, render};
 use crate::{log, raw, trace};
 
@@ -44,6 +45,8 @@ const NAMESPACES: i32 = libc::CLONE_NEWUSER
 /// Forks the sentry and writes its id maps. The sandbox stands when [`Sentry::status`] says so.
 pub(crate) fn launch(plan: Plan, endowment: Endowment, mode: Mode) -> Result<Sentry> {
     plan.options.check()?;
+    let mut endowment = endowment;
+    endowment.network = Network::prepare(&plan.network)?;
     let sources = Sources::open(&plan)?;
     let (status, reporter) = status::pipe().context(|| "cannot make a pipe")?;
     let (gate, opener) = io::pipe().context(|| "cannot make a pipe")?;
@@ -160,6 +163,7 @@ impl Endowment {
         }
         all.extend(self.listener.as_ref().map(|listener| listener.as_raw_fd()));
         all.extend(self.control.as_ref().map(|stream| stream.as_raw_fd()));
+        all.extend(self.network.descriptors());
         all.extend(self.exit_file.as_ref().map(|file| file.as_raw_fd()));
         all
     }

@@ -38,6 +38,7 @@ pub(crate) struct Plan {
     pub(crate) mounts: Vec<mounts::Plan>,
     /// Whether `/dev` has to be filled with the usual devices after the mounts are made.
     pub(crate) devices: Vec<DevicePlan>,
+    pub(crate) network: crate::network::Wanted,
     pub(crate) hostname: Option<String>,
     pub(crate) domainname: Option<String>,
     pub(crate) process: process::Plan,
@@ -85,6 +86,8 @@ pub(crate) struct Endowment {
     pub(crate) listener: Option<UnixListener>,
     /// A connection to the command that made the sandbox.
     pub(crate) control: Option<UnixStream>,
+    /// Interfaces that it takes over; filled in when it is launched.
+    pub(crate) network: crate::network::Network,
     /// Where the exit code is left.
     pub(crate) exit_file: Option<File>,
 }

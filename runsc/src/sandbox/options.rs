@@ -21,12 +21,11 @@ pub(crate) enum Patch {
 }
 
 /// `--network`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Network {
     /// Nothing but what is inside
-    #[default]
     None,
-    /// The container's network namespace (not supported yet)
+    /// The container's network namespace; for `do`, a link to this machine
     Sandbox,
     /// The host's network (not supported yet)
     Host,
@@ -37,7 +36,8 @@ pub(crate) enum Network {
 pub(crate) struct Options {
     pub(crate) platform: PlatformName,
     pub(crate) patch: Patch,
-    pub(crate) network: Network,
+    /// `None` for the usual: the container's namespace if it has one that was prepared.
+    pub(crate) network: Option<Network>,
     pub(crate) directfs: bool,
     pub(crate) strace: bool,
 }
@@ -45,10 +45,9 @@ pub(crate) struct Options {
 impl Options {
     /// Refuses what is not there yet.
     pub(crate) fn check(&self) -> crate::error::Result<()> {
-        if self.network != Network::None {
+        if self.network == Some(Network::Host) {
             return crate::fail!(
-                "--network={:?} is not supported yet: leave it out for no network",
-                self.network
+                "--network=host is not supported yet: leave it out, or use --network=sandbox"
             );
         }
         if !self.directfs {

@@ -77,6 +77,10 @@ impl Kernel {
         let root = spec.mounts.root();
         let namespaces =
             Namespaces::initial(&self.user_ns, Arc::clone(&pid_ns), spec.mounts, &spec.hostname);
+        let namespaces = match spec.network {
+            Some(net) => Arc::new(Namespaces { net, ..Namespaces::clone(&namespaces) }),
+            None => namespaces,
+        };
         if !spec.domainname.is_empty() {
             let name = spec.domainname.get(..spec.domainname.len().min(64)).unwrap_or_default();
             // Cut to what fits, so it is not refused.

@@ -9,6 +9,7 @@ use chitin_vfs::namespace::MountNamespace;
 
 use crate::cred::CapSet;
 use crate::limits::bpf::Program;
+use crate::namespace::NetNamespace;
 
 /// A container.
 pub struct ContainerSpec {
@@ -18,6 +19,8 @@ pub struct ContainerSpec {
     pub hostname: Vec<u8>,
     /// Its NIS domain name; empty for none.
     pub domainname: Vec<u8>,
+    /// Its network; `None` for a loopback interface and nothing else.
+    pub network: Option<Arc<NetNamespace>>,
     /// Its first process.
     pub process: ProcessSpec,
 }

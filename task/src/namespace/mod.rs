@@ -83,6 +83,11 @@ impl NetNamespace {
         let inet = crate::socket::inet::InetStack::new(id);
         Arc::new(Self { id, user_ns, unix: Default::default(), inet, netlink: Default::default() })
     }
+
+    /// That of a container that is about to start.
+    pub fn initial(user_ns: &Arc<UserNamespace>) -> Arc<Self> {
+        Self::new(initial_id::NET, Arc::clone(user_ns))
+    }
 }
 plain_namespace! {
     /// Where the cgroup tree starts.

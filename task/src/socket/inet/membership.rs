@@ -49,9 +49,8 @@ impl InetSocket {
             return Ok(None);
         }
         let found = self.with(|stack, _| {
-            let has = |one: &&chitin_net_stack::Interface| {
-                one.addresses.iter().any(|own| own.ip == ip)
-            };
+            let has =
+                |one: &&chitin_net_stack::Interface| one.addresses.iter().any(|own| own.ip == ip);
             stack.interfaces().iter().find(has).map(|one| one.id)
         });
         found.map(Some).ok_or(Errno::ENODEV)

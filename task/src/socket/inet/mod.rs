@@ -20,23 +20,24 @@ mod raw;
 
 pub use self::device::HostInterface;
 
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use core::net::IpAddr;
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock, Weak};
 
 use bytes::Bytes;
 use chitin_abi::net::{
-    AF_INET, AF_INET6, IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_RAW, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_UDPLITE, MSG_DONTWAIT,
-    MSG_ERRQUEUE, MSG_OOB, MSG_PEEK, MSG_TRUNC, SCM_TIMESTAMP, SIOCATMARK, SIOCINQ, SIOCOUTQ,
-    SOCK_DGRAM, SOCK_RAW, SOCK_STREAM, SOL_SOCKET,
+    AF_INET, AF_INET6, IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_RAW, IPPROTO_TCP, IPPROTO_UDP,
+    IPPROTO_UDPLITE, MSG_DONTWAIT, MSG_ERRQUEUE, MSG_OOB, MSG_PEEK, MSG_TRUNC, SCM_TIMESTAMP,
+    SIOCATMARK, SIOCINQ, SIOCOUTQ, SOCK_DGRAM, SOCK_RAW, SOCK_STREAM, SOL_SOCKET,
 };
 use chitin_abi::poll::PollEvents;
 use chitin_abi::process::{CAP_NET_BIND_SERVICE, CAP_NET_RAW};
 use chitin_abi::time::Timeval;
 use chitin_abi::{Errno, GuestAddr, Result};
 use chitin_net_stack::{
-    CongestionControl, InterfaceId, Proto, RawOptions, SocketId, Stack, TcpOptions, TcpState, UdpOptions,
+    CongestionControl, InterfaceId, Proto, RawOptions, SocketId, Stack, TcpOptions, TcpState,
+    UdpOptions,
 };
 use chitin_vfs::file::IoctlContext;
 use chitin_vfs::io::{Sink, Source};
@@ -446,7 +447,8 @@ impl Socket for InetSocket {
             return Err(Errno::EOPNOTSUPP);
         }
         let id = self.with(|stack, _| stack.accept(self.id))?;
-        let socket = Self::adopt(id, (Proto::Tcp, SOCK_STREAM, IPPROTO_TCP), self.v6, self.user, &self.net);
+        let socket =
+            Self::adopt(id, (Proto::Tcp, SOCK_STREAM, IPPROTO_TCP), self.v6, self.user, &self.net);
         socket.common.inherit(&self.common);
         socket.values.lock().clone_from(&self.values.lock());
         *socket.congestion.lock() = *self.congestion.lock();
