@@ -6,17 +6,11 @@ use chitin_vfs::fs::pseudo::{Node, TableDir, TableEntry};
 
 use super::process::Object;
 use crate::namespace::NetNamespace;
+use crate::socket::inet::interfaces;
 
-const DEV: &str = "Inter-|   Receive                                                |  Transmit\n \
-face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed\n    \
-lo:       0       0    0    0    0     0          0         0        0       0    0    0    0     0       0          0\n";
-const ROUTE: &str = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT                                                       \n";
 const NETLINK: &str =
     "sk               Eth Pid        Groups   Rmem     Wmem     Dump  Locks    Drops    Inode\n";
 const PACKET: &str = "sk               RefCnt Type Proto  Iface R Rmem   User   Inode\n";
-const ARP: &str =
-    "IP address       HW type     Flags       HW address            Mask     Device\n";
-const IF_INET6: &str = "00000000000000000000000000000001 01 80 10 80       lo\n";
 const SOCKSTAT: &str = "sockets: used 0\nTCP: inuse 0 orphan 0 tw 0 alloc 0 mem 0\nUDP: inuse 0 mem 0\nUDPLITE: inuse 0\nRAW: inuse 0\nFRAG: inuse 0 memory 0\n";
 const SOCKSTAT6: &str =
     "TCP6: inuse 0\nUDP6: inuse 0\nUDPLITE6: inuse 0\nRAW6: inuse 0\nFRAG6: inuse 0 memory 0\n";
@@ -24,7 +18,6 @@ const PROTOCOLS: &str = "protocol  size sockets  memory press maxhdr  slab modul
 const SNMP: &str = "Ip: Forwarding DefaultTTL InReceives InHdrErrors InAddrErrors ForwDatagrams InUnknownProtos InDiscards InDelivers OutRequests OutDiscards OutNoRoutes ReasmTimeout ReasmReqds ReasmOKs ReasmFails FragOKs FragFails FragCreates OutTransmits\nIp: 2 64 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0\nIcmp: InMsgs InErrors InCsumErrors InDestUnreachs InTimeExcds InParmProbs InSrcQuenchs InRedirects InEchos InEchoReps InTimestamps InTimestampReps InAddrMasks InAddrMaskReps OutMsgs OutErrors OutRateLimitGlobal OutRateLimitHost OutDestUnreachs OutTimeExcds OutParmProbs OutSrcQuenchs OutRedirects OutEchos OutEchoReps OutTimestamps OutTimestampReps OutAddrMasks OutAddrMaskReps\nIcmp: 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0\nTcp: RtoAlgorithm RtoMin RtoMax MaxConn ActiveOpens PassiveOpens AttemptFails EstabResets CurrEstab InSegs OutSegs RetransSegs InErrs OutRsts InCsumErrors\nTcp: 1 200 120000 -1 0 0 0 0 0 0 0 0 0 0 0\nUdp: InDatagrams NoPorts InErrors OutDatagrams RcvbufErrors SndbufErrors InCsumErrors IgnoredMulti MemErrors\nUdp: 0 0 0 0 0 0 0 0 0\n";
 const PTYPE: &str = "Type Device      Function\n";
 const RAW: &str = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops\n";
-const ROUTE6: &str = "00000000000000000000000000000001 80 00000000000000000000000000000000 00 00000000000000000000000000000000 00000000 00000002 00000000 80200001       lo\n";
 
 /// A text about the process's network namespace.
 fn live(object: &Object, show: fn(&NetNamespace) -> String) -> Node {
@@ -43,6 +36,11 @@ macro_rules! fixed {
             TableEntry { name: "tcp6", kind: DT_REG, make: |object| live(object, |net| net.inet.proc_text(Proto::Tcp, true)) },
             TableEntry { name: "udp", kind: DT_REG, make: |object| live(object, |net| net.inet.proc_text(Proto::Udp, false)) },
             TableEntry { name: "udp6", kind: DT_REG, make: |object| live(object, |net| net.inet.proc_text(Proto::Udp, true)) },
+            TableEntry { name: "arp", kind: DT_REG, make: |object| live(object, |net| interfaces::arp(&net.inet)) },
+            TableEntry { name: "dev", kind: DT_REG, make: |object| live(object, |net| interfaces::dev(&net.inet)) },
+            TableEntry { name: "if_inet6", kind: DT_REG, make: |object| live(object, |net| interfaces::if_inet6(&net.inet)) },
+            TableEntry { name: "ipv6_route", kind: DT_REG, make: |object| live(object, |net| interfaces::ipv6_route(&net.inet)) },
+            TableEntry { name: "route", kind: DT_REG, make: |object| live(object, |net| interfaces::route(&net.inet)) },
             TableEntry { name: "unix", kind: DT_REG, make: |object| live(object, |net| net.unix.proc_text()) },
             TableEntry { name: "stat", kind: DT_DIR, make: |_| Node::dir(0o555, chitin_vfs::fs::pseudo::Dir::new()) },
         ]
@@ -50,14 +48,10 @@ macro_rules! fixed {
 }
 
 const ENTRIES: &[TableEntry<Object>] = fixed! {
-    "arp" ARP;
-    "dev" DEV;
     "dev_mcast" "";
     "fib_trie" "";
     "icmp" RAW;
-    "if_inet6" IF_INET6;
     "igmp" "Idx\tDevice    : Count Querier\tGroup    Users Timer\tReporter\n";
-    "ipv6_route" ROUTE6;
     "netlink" NETLINK;
     "netstat" "TcpExt: \nTcpExt: \nIpExt: \nIpExt: \n";
     "packet" PACKET;
@@ -66,7 +60,6 @@ const ENTRIES: &[TableEntry<Object>] = fixed! {
     "ptype" PTYPE;
     "raw" RAW;
     "raw6" RAW;
-    "route" ROUTE;
     "snmp" SNMP;
     "snmp6" "";
     "sockstat" SOCKSTAT;

@@ -13,6 +13,7 @@
 #[doc(hidden)]
 pub mod address;
 mod device;
+pub mod interfaces;
 mod membership;
 mod options;
 mod proc_text;
