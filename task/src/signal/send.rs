@@ -31,14 +31,14 @@ pub fn send_to_task(task: &Arc<Task>, info: SigInfo) -> Result<()> {
 pub fn queue_to_task(task: &Arc<Task>, info: SigInfo) -> Result<bool> {
     let signal = info.signo();
     check(signal)?;
-    if is_shielded(&task.group, &info) {
+    prepare(task, signal);
+    if is_shielded(task, &info) {
         return Ok(false);
     }
     if signal == SIGKILL {
         begin_exit(task, SIGKILL.cast_signed());
         return Ok(true);
     }
-    prepare(task, signal);
     let limit = queue_limit(&task.group);
     {
         let mut signals = task.signals.lock();
@@ -71,14 +71,14 @@ pub fn queue_to_group(member: &Arc<Task>, info: SigInfo) -> Result<bool> {
     let signal = info.signo();
     check(signal)?;
     let group = &member.group;
-    if is_shielded(group, &info) {
+    prepare(member, signal);
+    if is_shielded(member, &info) {
         return Ok(false);
     }
     if signal == SIGKILL {
         begin_exit(member, SIGKILL.cast_signed());
         return Ok(true);
     }
-    prepare(member, signal);
     let limit = queue_limit(group);
     let threads = threads_of(member);
     let target = threads.iter().find_map(|task| {
@@ -149,10 +149,13 @@ fn check(signal: u32) -> Result<()> {
 }
 
 /// Whether the first process of a pid namespace does not get this signal: it has no handler for it, and it is
-/// not SIGKILL or SIGSTOP from outside the namespace.
-fn is_shielded(group: &ThreadGroup, info: &SigInfo) -> bool {
-    let signal = info.signo();
-    if !group.immune.load(Ordering::Relaxed) || group.actions().get(signal).handler != SIG_DFL {
+/// not SIGKILL or SIGSTOP from outside the namespace. One that it blocks stays pending, so that it can wait for it.
+fn is_shielded(task: &Task, info: &SigInfo) -> bool {
+    let (group, signal) = (&task.group, info.signo());
+    if !group.immune.load(Ordering::Relaxed)
+        || group.actions().get(signal).handler != SIG_DFL
+        || task.signals.lock().mask.contains(signal)
+    {
         return false;
     }
     let outside = info.code() == SI_KERNEL || (info.code() <= 0 && info.pid() == 0);
