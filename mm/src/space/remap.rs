@@ -55,9 +55,13 @@ impl Space {
         }
         let old_len = page_ceil(lens.0).unwrap_or(0);
         let new_len = page_ceil(lens.1).filter(|len| *len != 0).ok_or(Errno::EINVAL)?;
+        let to = Move { addr, old_len, new_addr, new_len, keep_old };
+        if fixed || keep_old {
+            self.check_target(to)?;
+        }
         self.tree.find(addr).ok_or(Errno::EFAULT)?;
         if fixed || keep_old {
-            return self.remap_to(Move { addr, old_len, new_addr, new_len, keep_old }, fixed, plan);
+            return self.remap_to(to, fixed, plan);
         }
         if old_len >= new_len {
             if old_len > new_len {
@@ -139,9 +143,9 @@ impl Space {
         true
     }
 
-    /// `MREMAP_FIXED` and `MREMAP_DONTUNMAP`.
-    fn remap_to(&mut self, mut to: Move, fixed: bool, plan: &mut Plan) -> Result<u64> {
-        let (min, max) = self.bounds();
+    /// What is wrong with a given new place, whatever is at the old one.
+    fn check_target(&self, to: Move) -> Result<()> {
+        let (_, max) = self.bounds();
         if !to.new_addr.is_multiple_of(PAGE_SIZE)
             || to.new_addr.checked_add(to.new_len).is_none_or(|end| end > max)
             || overlap(to.addr, to.old_len, to.new_addr, to.new_len)
@@ -151,6 +155,13 @@ impl Space {
         if self.tree.len() + 2 >= MAX_MAP_COUNT - 3 {
             return Err(Errno::ENOMEM);
         }
+        Ok(())
+    }
+
+    /// `MREMAP_FIXED` and `MREMAP_DONTUNMAP`.
+    fn remap_to(&mut self, mut to: Move, fixed: bool, plan: &mut Plan) -> Result<u64> {
+        let (min, _) = self.bounds();
+        self.check_resize(to.addr, to.old_len, to.new_len, to.keep_old)?;
         if fixed {
             if to.new_addr < min {
                 return Err(Errno::EPERM);
@@ -162,7 +173,6 @@ impl Space {
             self.unmap_planned(tail, to.old_len.saturating_sub(to.new_len), plan)?;
             to.old_len = to.new_len;
         }
-        self.check_resize(to.addr, to.old_len, to.new_len, to.keep_old)?;
         if to.keep_old {
             let is_data = self.tree.find(to.addr).is_some_and(|(_, vma)| vma.is_data());
             if !self.may_expand(to.old_len, is_data) {

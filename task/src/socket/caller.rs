@@ -179,6 +179,14 @@ impl<'a> Caller<'a> {
         self.walk(|walk| walk.mknod(path, chitin_abi::fs::S_IFSOCK | 0o777, 0))
     }
 
+    /// Removes a socket file that has just been made.
+    ///
+    /// # Errors
+    /// Those of unlink(2).
+    pub fn remove_socket_file(&self, path: &[u8]) -> Result<()> {
+        self.walk(|walk| walk.unlink(path))
+    }
+
     fn walk<T>(&self, act: impl FnOnce(&Walk<'_>) -> Result<T>) -> Result<T> {
         let task = self.task.ok_or(Errno::ENOENT)?;
         act(&PathCaller::new(task).walk())

@@ -3,13 +3,13 @@
 use core::any::Any;
 use std::sync::Arc;
 
-use chitin_abi::Result;
 use chitin_abi::poll::PollEvents;
+use chitin_abi::{Errno, GuestAddr, Result};
 
 use super::Epoll;
 use crate::anon::AnonInode;
 use crate::attr::Attr;
-use crate::file::File;
+use crate::file::{File, IoctlContext};
 use crate::wait::WaitQueue;
 
 impl File for Epoll {
@@ -39,6 +39,11 @@ impl File for Epoll {
 
     fn attr(&self) -> Result<Option<Attr>> {
         Ok(Some(AnonInode::anonymous().attr()))
+    }
+
+    /// Unlike other files it knows a command of its own on Linux, and refuses others as wrong.
+    fn ioctl(&self, _: u32, _: GuestAddr, _: &dyn IoctlContext) -> Result<u64> {
+        Err(Errno::EINVAL)
     }
 
     fn fd_info(&self) -> String {

@@ -16,8 +16,14 @@ impl UnixSocket {
         let parsed = address::parse(bytes)?;
         let this = self.arc()?;
         if self.state.lock().address.is_some() {
-            // A second automatic name is as good as the first.
-            return if parsed == Parsed::Unnamed { Ok(()) } else { Err(Errno::EINVAL) };
+            return match parsed {
+                // A second automatic name is as good as the first.
+                Parsed::Unnamed => Ok(()),
+                Parsed::Named(UnixAddress::Path(path)) => {
+                    Err(names::bind_path_again(&path, caller))
+                }
+                Parsed::Named(UnixAddress::Abstract(_)) => Err(Errno::EINVAL),
+            };
         }
         let address = match parsed {
             Parsed::Unnamed => return self.bind_automatically(),

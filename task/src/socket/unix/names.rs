@@ -5,6 +5,7 @@ use std::sync::{Arc, Weak};
 
 use chitin_abi::fs::{S_IFMT, S_IFSOCK};
 use chitin_abi::{Errno, Result};
+use chitin_vfs::path::Path;
 use parking_lot::Mutex;
 
 use super::address::UnixAddress;
@@ -120,12 +121,22 @@ fn find_by_path(path: &[u8], caller: &Caller<'_>) -> Result<Arc<UnixSocket>> {
     bound.and_then(|bound| bound.0.upgrade()).ok_or(Errno::ECONNREFUSED)
 }
 
-/// Makes a socket file and ties the socket to it.
-pub(super) fn bind_path(path: &[u8], socket: &Arc<UnixSocket>, caller: &Caller<'_>) -> Result<()> {
-    let made = caller.make_socket_file(path).map_err(|errno| match errno {
+fn make_file(path: &[u8], caller: &Caller<'_>) -> Result<Path> {
+    caller.make_socket_file(path).map_err(|errno| match errno {
         Errno::EEXIST => Errno::EADDRINUSE,
         other => other,
-    })?;
+    })
+}
+
+/// What binding a socket to a path fails with that has a name already: the file is made first, and goes again.
+pub(super) fn bind_path_again(path: &[u8], caller: &Caller<'_>) -> Errno {
+    let made = make_file(path, caller).and_then(|_| caller.remove_socket_file(path));
+    made.err().unwrap_or(Errno::EINVAL)
+}
+
+/// Makes a socket file and ties the socket to it.
+pub(super) fn bind_path(path: &[u8], socket: &Arc<UnixSocket>, caller: &Caller<'_>) -> Result<()> {
+    let made = make_file(path, caller)?;
     let bound: Arc<Bound> = Arc::new(Bound(Arc::downgrade(socket)));
     let inode = made.inode();
     let old = inode.state().extension().lock().replace(bound);

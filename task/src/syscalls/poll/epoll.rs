@@ -100,12 +100,12 @@ pub async fn epoll_pwait2(
 }
 
 async fn wait(cx: &Ctx<'_>, epfd: Fd, addr: GuestAddr, max: i32, until: Until) -> SysResult {
+    let file = cx.file(epfd.0)?;
     if max <= 0 || max > MAX_EVENTS {
         return Err(Errno::EINVAL.into());
     }
     let max = max.unsigned_abs() as usize;
     check_range(addr.0, (max * size_of::<EpollEvent>()) as u64)?;
-    let file = cx.file(epfd.0)?;
     let epoll = Epoll::of(&file)?;
     let take = || epoll.take(max, |events| cx.memory().write(addr, events.as_bytes()));
     let mut count = take()?;
