@@ -2,7 +2,9 @@
 #![deny(unsafe_code)]
 
 pub mod cli;
+pub mod differential;
 pub mod expect;
+pub mod in_process;
 pub mod program;
 #[expect(unsafe_code, reason = "system calls with raw pointers are made here and nowhere else")]
 pub mod raw;

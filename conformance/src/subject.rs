@@ -5,6 +5,8 @@ use core::fmt;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
+use crate::suite::Test;
+
 /// A kernel, or a part of one, that the tests run against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -13,13 +15,13 @@ pub enum Subject {
     Host,
     /// Whatever the prefix runs programs in; `runsc do` without one.
     Sandbox,
-    /// The system-call table of `chitin-task` in this process, all families.
+    /// The system-call table of `chitin-task` in this process, all tests.
     Task,
-    /// The same, the families that `chitin-vfs` serves.
+    /// The same, tests of calls that `chitin-vfs` serves.
     Vfs,
-    /// The same, the families that `chitin-mm` serves.
+    /// The same, tests of calls that `chitin-mm` serves.
     Mm,
-    /// The same, the families that `chitin-net-stack` serves.
+    /// The same, families whose sockets `chitin-net-stack` serves.
     Net,
 }
 
@@ -34,47 +36,162 @@ pub enum Root {
     Overlay,
 }
 
-/// Families of tests that need nothing but files and what else has descriptors.
+/// Calls that `chitin-vfs` serves.
 const VFS: &[&str] = &[
-    "acl",
-    "attr",
-    "copy",
-    "dir",
-    "epoll",
+    "access",
+    "chdir",
+    "chmod",
+    "chown",
+    "close",
+    "close_range",
+    "copy_file_range",
+    "creat",
+    "dup",
+    "dup2",
+    "dup3",
+    "epoll_create",
+    "epoll_create1",
+    "epoll_ctl",
+    "epoll_pwait",
+    "epoll_pwait2",
+    "epoll_wait",
     "eventfd",
+    "eventfd2",
+    "faccessat",
+    "faccessat2",
+    "fadvise64",
     "fallocate",
-    "fanotify",
+    "fanotify_init",
+    "fanotify_mark",
+    "fchdir",
+    "fchmod",
+    "fchmodat",
+    "fchmodat2",
+    "fchown",
+    "fchownat",
     "fcntl",
-    "fd",
+    "fdatasync",
+    "fgetxattr",
+    "flistxattr",
     "flock",
-    "fs",
-    "handle",
-    "inotify",
-    "io",
-    "lease",
+    "fremovexattr",
+    "fsetxattr",
+    "fstat",
+    "fstatfs",
+    "fsync",
+    "ftruncate",
+    "futimesat",
+    "getcwd",
+    "getdents",
+    "getdents64",
+    "getxattr",
+    "getxattrat",
+    "inotify_add_watch",
+    "inotify_init",
+    "inotify_init1",
+    "inotify_rm_watch",
+    "ioctl",
+    "lchown",
+    "lgetxattr",
     "link",
-    "lock",
-    "memfd",
+    "linkat",
+    "listxattr",
+    "listxattrat",
+    "llistxattr",
+    "lremovexattr",
+    "lseek",
+    "lsetxattr",
+    "lstat",
+    "memfd_create",
+    "mkdir",
+    "mkdirat",
+    "mknod",
+    "mknodat",
     "mount",
+    "name_to_handle_at",
+    "newfstatat",
     "open",
-    "path",
+    "open_by_handle_at",
+    "open_tree",
+    "openat",
+    "openat2",
     "pipe",
-    "readdir",
+    "pipe2",
+    "poll",
+    "ppoll",
+    "pread64",
+    "preadv",
+    "preadv2",
+    "pselect6",
+    "pwrite64",
+    "pwritev",
+    "pwritev2",
+    "read",
+    "readahead",
+    "readlink",
+    "readlinkat",
+    "readv",
+    "removexattr",
+    "removexattrat",
     "rename",
-    "seal",
+    "renameat",
+    "renameat2",
+    "rmdir",
     "select",
+    "sendfile",
+    "setxattr",
+    "setxattrat",
     "splice",
     "stat",
     "statfs",
+    "statmount",
     "statx",
-    "tree",
+    "symlink",
+    "symlinkat",
+    "sync",
+    "sync_file_range",
+    "syncfs",
+    "tee",
+    "timerfd_create",
+    "timerfd_gettime",
+    "timerfd_settime",
     "truncate",
-    "uio",
-    "xattr",
+    "umask",
+    "umount2",
+    "unlink",
+    "unlinkat",
+    "ustat",
+    "utime",
+    "utimensat",
+    "utimes",
+    "vmsplice",
+    "write",
+    "writev",
 ];
-const MM: &[&str] =
-    &["brk", "madvise", "mincore", "mlock", "mmap", "mprotect", "mremap", "msync", "munmap"];
-const NET: &[&str] = &["inet", "inet6", "netlink", "raw", "socket", "tcp", "udp"];
+/// Calls that `chitin-mm` serves.
+const MM: &[&str] = &[
+    "brk",
+    "madvise",
+    "mincore",
+    "mlock",
+    "mlock2",
+    "mlockall",
+    "mmap",
+    "mprotect",
+    "mremap",
+    "mseal",
+    "msync",
+    "munlock",
+    "munlockall",
+    "munmap",
+    "pkey_alloc",
+    "pkey_free",
+    "pkey_mprotect",
+    "process_madvise",
+    "remap_file_pages",
+];
+/// Families whose sockets are those of `chitin-net-stack`.
+const NET: &[&str] = &["icmp", "inet", "ip", "packet", "raw", "tcp", "udp"];
 
 impl Subject {
     /// Whether it is a part of this program.
@@ -82,13 +199,14 @@ impl Subject {
         !matches!(self, Self::Host | Self::Sandbox)
     }
 
-    /// Whether the tests of a family apply.
-    pub fn serves(self, family: &str) -> bool {
+    /// Whether a test of a family applies: by the first call that it covers, or by its family.
+    pub fn serves(self, family: &str, test: &Test) -> bool {
+        let first = test.covers.first().copied().unwrap_or_default();
         match self {
             Self::Host | Self::Sandbox | Self::Task => true,
-            Self::Vfs => VFS.contains(&family),
-            Self::Mm => MM.contains(&family),
-            Self::Net => NET.contains(&family),
+            Self::Vfs => VFS.contains(&first),
+            Self::Mm => MM.contains(&first),
+            Self::Net => NET.iter().any(|name| family.starts_with(name)),
         }
     }
 }

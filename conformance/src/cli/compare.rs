@@ -27,7 +27,8 @@ impl Compare {
     }
 }
 
-fn read(path: &Path) -> Result<Report, String> {
+/// Reads a run.
+pub(super) fn read(path: &Path) -> Result<Report, String> {
     let text = std::fs::read_to_string(path).map_err(|error| error.to_string());
     text.and_then(|text| Report::parse(&text))
         .map_err(|error| format!("{}: {error}", path.display()))

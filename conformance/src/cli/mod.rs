@@ -2,6 +2,8 @@
 
 mod cases;
 mod compare;
+mod coverage;
+mod differ;
 mod list;
 mod progress;
 mod run;
@@ -26,6 +28,13 @@ enum Command {
     List(list::List),
     /// Shows which tests ended otherwise in the second run than in the first; succeeds if none did.
     Compare(compare::Compare),
+    /// Counts the tests of a run by the system calls that they cover.
+    Coverage(coverage::Coverage),
+    /// Runs random programs of system calls on the native kernel and on another; succeeds if both answer the same.
+    Differ(differ::Differ),
+    /// Runs one such program and prints what it saw; used by `differ`.
+    #[command(hide = true)]
+    Transcript(differ::Transcript),
     /// Runs tests one after the other, each in a process; used by `run`.
     #[command(hide = true)]
     Batch(cases::Batch),
@@ -40,6 +49,9 @@ pub fn main() -> ExitCode {
         Command::Run(run) => run.execute(),
         Command::List(list) => list.execute(),
         Command::Compare(compare) => compare.execute(),
+        Command::Coverage(coverage) => coverage.execute(),
+        Command::Differ(differ) => differ.execute(),
+        Command::Transcript(transcript) => transcript.execute(),
         Command::Batch(batch) => batch.execute(),
         Command::Case(case) => Ok(case.execute()),
     };

@@ -166,7 +166,7 @@ fn execute(plan: &Plan, names: &[String], expectations: &Expectations) -> Report
 }
 
 /// The command that runs programs in a sandbox of Chitin's.
-fn sandbox(platform: Option<&str>) -> Result<Vec<String>, String> {
+pub(super) fn sandbox(platform: Option<&str>) -> Result<Vec<String>, String> {
     let built = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/release/runsc");
     let runsc = std::env::var_os("CHITIN_RUNSC").map_or_else(built, PathBuf::from);
     let runsc = runsc.canonicalize().map_err(|error| {

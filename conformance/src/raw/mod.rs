@@ -3,5 +3,6 @@
 mod handler;
 mod host;
 mod mapping;
+pub mod own_memory;
 
 pub use host::Host;

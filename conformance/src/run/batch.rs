@@ -60,6 +60,7 @@ fn run_one(
     let mut child = Command::new(std::env::current_exe()?)
         .args(["case", "--subject", &subject.to_string(), "--root", &root.to_string(), name])
         .current_dir(own.path())
+        .env_remove("RUST_BACKTRACE")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(output.try_clone()?)
@@ -74,7 +75,10 @@ fn run_one(
     let text = String::from_utf8_lossy(&text);
     Ok(match status.code() {
         Some(0) => Outcome::Passed,
-        Some(code) if code == i32::from(SKIPPED) => Outcome::Skipped(text.trim().to_owned()),
+        Some(code) if code == i32::from(SKIPPED) => {
+            // What the body has said before is not the reason.
+            Outcome::Skipped(text.trim().lines().next_back().unwrap_or_default().to_owned())
+        }
         _ => Outcome::Failed(format!("{status}: {}", text.trim())),
     })
 }

@@ -21,7 +21,7 @@ mod record;
 mod runner;
 
 pub use batch::serve;
-pub use case::{SKIPPED, run_case};
+pub use case::{SKIPPED, catch_skip, run_case};
 pub use child::{end_group, wait_limited};
 pub use plan::{Plan, select};
 pub use record::{Message, Outcome, Record};

@@ -29,10 +29,10 @@ pub struct Plan {
 
 /// The full names of the tests that apply to a subject and match the filter, sorted.
 pub fn select(subject: Subject, filter: Option<&Regex>) -> Vec<String> {
-    let mut names: Vec<String> = all()
-        .iter()
-        .filter(|family| subject.serves(family.name))
-        .flat_map(|family| family.tests.iter().map(|test| format!("{}/{}", family.name, test.name)))
+    let tests = all().iter().flat_map(|family| family.tests.iter().map(move |test| (family, test)));
+    let mut names: Vec<String> = tests
+        .filter(|(family, test)| subject.serves(family.name, test))
+        .map(|(family, test)| format!("{}/{}", family.name, test.name))
         .filter(|name| filter.is_none_or(|filter| filter.is_match(name)))
         .collect();
     names.sort();
