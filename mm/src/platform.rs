@@ -206,6 +206,22 @@ pub trait GuestThread: Send + Sync {
         None
     }
 
+    /// Takes operations that this thread, which stands still, carries out itself on its way back to the guest: `ops`
+    /// up to the first that fails, then all of `optional`, whose failures don't matter. False: it does not take them, and
+    /// [`AddressSpace::apply`] is the way.
+    ///
+    /// The order is that of the calls, as with `apply`: whatever the address space is told afterwards about the same
+    /// range, and every copy of it, comes behind. The guest does not run before all is done; if one of `ops` fails it
+    /// does not run at all, and [`Event::Failed`] is what `poll_event` says.
+    fn carry(&mut self, _ops: &[HostOp], _optional: &[HostOp]) -> bool {
+        false
+    }
+
+    /// Has what `carry` took done at once, while the guest stands still: ready at once where it has taken nothing.
+    fn poll_carried(&mut self, _context: &mut Context<'_>) -> Poll<Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
     /// Rewrites the site that `hot_site` gave, if that can be done now. `area`: a mapping for the platform's own
     /// use, see [`HotSite::needs_area`]. Until it is done, nobody may apply operations to the address space or
     /// copy it.
@@ -245,6 +261,9 @@ pub enum Event {
     Fault(Fault),
     /// Someone called [`Interrupter::interrupt`], or nothing happened at all.
     Interrupted,
+    /// An operation that it carried out itself failed, see [`GuestThread::carry`]: the guest has not run, and its registers
+    /// are those that it was to go on with.
+    Failed(Errno),
     /// The thread or its address space is gone; to the guest this is SIGKILL.
     Dead,
 }

@@ -78,6 +78,10 @@ enum Check {
     File(u32, u32),
     /// Masked lower 32 bits.
     Bits(u32, u32, u32),
+    /// No bits but these.
+    Within(u32, u32),
+    /// The lower 32 bits are one of these.
+    OneOf(u32, &'static [i32]),
     /// An address from `.1` to below `.2`, which share their upper half.
     Window(u32, u64, u64),
     /// Address and length lie below the end of guest memory.
@@ -123,6 +127,19 @@ impl Program {
                 self.step(LOAD, low(argument));
                 self.step(AND, mask);
                 self.jump(EQUAL, value, 0, FAIL);
+            }
+            Check::Within(argument, known) => {
+                self.step(LOAD, high(argument));
+                self.jump(EQUAL, 0, 0, FAIL);
+                self.step(LOAD, low(argument));
+                self.step(AND, !known);
+                self.jump(EQUAL, 0, 0, FAIL);
+            }
+            Check::OneOf(argument, values) => {
+                self.step(LOAD, low(argument));
+                for (value, left) in values.iter().zip((0..values.len()).rev()) {
+                    self.jump(EQUAL, *value as u32, left as u8, if left == 0 { FAIL } else { 0 });
+                }
             }
             Check::Window(argument, start, end) => {
                 self.step(LOAD, high(argument));
@@ -212,6 +229,11 @@ pub fn guest(descriptors: Descriptors, fsgsbase: bool) -> Vec<Instruction> {
         &[Check::Int(1, libc::FUTEX_WAIT as u32), Check::Window(0, window.0, window.1)],
     );
     program.rule(libc::SYS_write, &[Check::Below(0, descriptors.workers), Check::Is(2, 8)]);
+    carried(&mut program);
+    program.rule(
+        libc::SYS_futex,
+        &[Check::Int(1, libc::FUTEX_WAKE as u32), Check::Window(0, window.0, window.1)],
+    );
     if !fsgsbase {
         program.rule(libc::SYS_arch_prctl, &[Check::Int(0, 0x1002)]);
         program.rule(libc::SYS_arch_prctl, &[Check::Int(0, 0x1001)]);
@@ -220,6 +242,29 @@ pub fn guest(descriptors: Descriptors, fsgsbase: bool) -> Vec<Instruction> {
     program.step(RETURN, KILL);
     program.code
 }
+
+/// What guest threads carry out themselves: calls on their own memory, anonymous where they make some. Whatever guest code
+/// puts there instead of what the sentry wrote stays within guest memory, and makes nothing that lies elsewhere.
+fn carried(program: &mut Program) {
+    let window = Check::Guest(0, 1);
+    let wanted = (libc::MAP_FIXED | libc::MAP_ANONYMOUS | libc::MAP_PRIVATE) as u32;
+    let may = (libc::MAP_POPULATE | libc::MAP_NORESERVE) as u32;
+    program.rule(
+        libc::SYS_mmap,
+        &[window, Check::Bits(3, wanted, wanted), Check::Within(3, wanted | may)],
+    );
+    program.rule(libc::SYS_munmap, &[window]);
+    program.rule(libc::SYS_mprotect, &[window]);
+    program.rule(libc::SYS_madvise, &[window, Check::OneOf(2, &CARRIED_ADVICE)]);
+    // In place, or to a place that is named: the kernel never chooses.
+    program.rule(libc::SYS_mremap, &[window, Check::Guest(0, 2), Check::Is(3, 0)]);
+    let moves = (libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED) as u64;
+    program.rule(libc::SYS_mremap, &[window, Check::Guest(4, 2), Check::Is(3, moves)]);
+}
+
+/// Advice that guest threads carry out themselves.
+pub const CARRIED_ADVICE: [i32; 4] =
+    [libc::MADV_DONTNEED, libc::MADV_FREE, libc::MADV_HUGEPAGE, libc::MADV_NOHUGEPAGE];
 
 /// The flags of the warden's two clones.
 pub mod clone {
@@ -249,6 +294,13 @@ pub fn warden(descriptors: Descriptors) -> Vec<Instruction> {
     let anonymous = libc::MAP_ANONYMOUS as u32;
     let map_fixed = libc::MAP_FIXED as u32;
     program.rule(libc::SYS_futex, &[Check::Int(1, libc::FUTEX_WAIT as u32), Check::Is(0, ORDER)]);
+    program.rule(
+        libc::SYS_futex,
+        &[
+            Check::Int(1, libc::FUTEX_WAIT as u32),
+            Check::Window(0, CHANNELS, CHANNELS + CHANNELS_LEN),
+        ],
+    );
     program.rule(libc::SYS_write, &[Check::Below(0, descriptors.workers), Check::Is(2, 8)]);
     let window = Check::Guest(0, 1);
     let private = Check::Bits(3, refused | anonymous | map_fixed, anonymous | map_fixed);
@@ -388,14 +440,78 @@ mod tests {
         let text = layout::TEXT + 9;
         let allowed: Vec<i64> =
             (0..500).filter(|call| as_guest(text, *call, [0; 6]) == ALLOW).collect();
-        assert_eq!(allowed, [libc::SYS_rt_sigreturn, libc::SYS_exit]);
+        // Nothing of nothing: calls that do nothing at all with such arguments.
+        let of_nothing = [libc::SYS_mprotect, libc::SYS_munmap, libc::SYS_rt_sigreturn];
+        assert_eq!(allowed, [&of_nothing[..], &[libc::SYS_mremap, libc::SYS_exit]].concat());
         assert_eq!(as_guest(text, libc::SYS_futex, [CHANNELS, 0, 2, 0, 0, 0]), ALLOW);
         assert_eq!(as_guest(text, libc::SYS_futex, [CHANNELS - 4, 0, 2, 0, 0, 0]), KILL);
         let end = CHANNELS + layout::CHANNELS_LEN;
         assert_eq!(as_guest(text, libc::SYS_futex, [end, 0, 2, 0, 0, 0]), KILL);
+        assert_eq!(as_guest(text, libc::SYS_futex, [CHANNELS, 1, 2, 0, 0, 0]), ALLOW);
+        assert_eq!(as_guest(text, libc::SYS_futex, [end, 1, 2, 0, 0, 0]), KILL);
         assert_eq!(as_guest(text, libc::SYS_write, [1, 0, 8, 0, 0, 0]), ALLOW);
         assert_eq!(as_guest(text, libc::SYS_write, [2, 0, 8, 0, 0, 0]), KILL);
         assert_eq!(as_guest(text, libc::SYS_write, [1, 0, 8 | 1 << 32, 0, 0, 0]), KILL);
+    }
+
+    #[test]
+    fn guest_threads_stay_in_guest_memory() {
+        let call = |number, args| as_guest(layout::TEXT + 9, number, args);
+        let inside = [(0x1_0000, 0x1000), (MAX_ADDRESS - 0x1000, 0x1000), (0xffff_f000, 0x2000)];
+        let outside = [
+            (MAX_ADDRESS - 0x1000, 0x2000),
+            (0x1_0000, MAX_ADDRESS),
+            (0x1000, u64::MAX - 0xfff),
+            (layout::TEXT, 0x1000),
+            (CHANNELS, layout::CHANNELS_LEN),
+            (layout::ORDER, 0x1000),
+            (layout::REPLY, 0x1000),
+        ];
+        for ((addr, len), answer) in
+            inside.map(|range| (range, ALLOW)).into_iter().chain(outside.map(|range| (range, KILL)))
+        {
+            let zero = u64::MAX;
+            assert_eq!(call(libc::SYS_mmap, [addr, len, 7, FIXED, zero, 0]), answer);
+            assert_eq!(call(libc::SYS_munmap, [addr, len, 0, 0, 0, 0]), answer);
+            assert_eq!(call(libc::SYS_mprotect, [addr, len, 7, 0, 0, 0]), answer);
+            assert_eq!(call(libc::SYS_madvise, [addr, len, 4, 0, 0, 0]), answer);
+            assert_eq!(call(libc::SYS_mremap, [addr, len, len, 0, 0, 0]), answer);
+            assert_eq!(call(libc::SYS_mremap, [0x1_0000, 0x1000, len, 0, 0, 0]), {
+                if len < MAX_ADDRESS - 0x1_0000 { ALLOW } else { KILL }
+            });
+            assert_eq!(call(libc::SYS_mremap, [0x1_0000, 0x1000, len, 3, addr, 0]), answer);
+            assert_eq!(call(libc::SYS_mremap, [addr, len, 0x1000, 3, 0x1_0000, 0]), answer);
+        }
+    }
+
+    #[test]
+    fn guest_threads_map_private_memory_at_a_place() {
+        let map = |flags: i32, upper: u64| {
+            let flags = flags as u64 | upper << 32;
+            as_guest(layout::TEXT + 9, libc::SYS_mmap, [0x1_0000, 0x1000, 3, flags, 3, 0])
+        };
+        let private = libc::MAP_PRIVATE | libc::MAP_FIXED | libc::MAP_ANONYMOUS;
+        assert_eq!(map(private, 0), ALLOW);
+        assert_eq!(map(private | libc::MAP_POPULATE | libc::MAP_NORESERVE, 0), ALLOW);
+        assert_eq!(map(private, 1), KILL);
+        for missing in [libc::MAP_PRIVATE, libc::MAP_FIXED, libc::MAP_ANONYMOUS] {
+            assert_eq!(map(private & !missing, 0), KILL);
+        }
+        for bit in 0..32 {
+            let known = private | libc::MAP_POPULATE | libc::MAP_NORESERVE;
+            let answer = if known & 1 << bit == 0 { KILL } else { ALLOW };
+            assert_eq!(map(private | 1 << bit, 0), answer, "{bit}");
+        }
+        for advice in -1..200 {
+            let args = [0x1_0000, 0x1000, advice as u64, 0, 0, 0];
+            let answer = if super::CARRIED_ADVICE.contains(&advice) { ALLOW } else { KILL };
+            assert_eq!(as_guest(layout::TEXT + 9, libc::SYS_madvise, args), answer, "{advice}");
+        }
+        for flags in 0..16 {
+            let args = [0x1_0000, 0x1000, 0x1000, flags, 0x3_0000, 0];
+            let answer = if matches!(flags, 0 | 3) { ALLOW } else { KILL };
+            assert_eq!(as_guest(layout::TEXT + 9, libc::SYS_mremap, args), answer, "{flags}");
+        }
     }
 
     #[test]

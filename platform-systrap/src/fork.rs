@@ -133,6 +133,7 @@ pub fn submit(parent: &Arc<Process>) -> Result<Arc<Ticket<Space>>> {
     };
     let list = list::fork(&copy, Arc::new(theirs), shared.descriptors);
     shared.registry.begin_fork(parent);
+    parent.await_errands((0, u64::MAX));
     parent.submit([Order { list, goal: Goal::Fork(Box::new(kit)) }]);
     Ok(ticket)
 }

@@ -8,10 +8,11 @@
 
 use std::sync::atomic::Ordering;
 
-use chitin_abi::{GuestAddr, Regs};
+use chitin_abi::{GuestAddr, Regs, Result};
 use chitin_mm::platform::{Event, Fault};
 
-use crate::layout::{self, CHANNEL_LEN, channel};
+use crate::layout::{self, CHANNEL_LEN, channel, order::OP_LEN};
+use crate::order::{self, Op};
 use crate::raw::arena::Arena;
 use crate::xstate::{MAGIC2, Shape};
 
@@ -131,7 +132,55 @@ impl Channel {
         arena.store64(self.header(channel::FRAME), address);
         let top = self.header_address() + channel::FAST_REGISTERS + channel::FAST_LEN;
         arena.store64(self.header(channel::FAST_TOP), top);
+        arena.store32(self.header(channel::CARRY), channel::IDLE);
         address
+    }
+
+    /// Writes operations that the thread is to carry out itself.
+    pub fn set_carried(self, arena: &Arena, ops: &[Op]) {
+        for (index, op) in ops.iter().take(channel::CARRIED_COUNT as usize).enumerate() {
+            let place = self.header(channel::CARRIED) + index as u64 * OP_LEN;
+            for (at, word) in op.words().into_iter().enumerate() {
+                arena.store64(place + 8 * at as u64, word);
+            }
+        }
+        let word = arena.u32(self.header(channel::CARRY));
+        word.store(channel::UNDER_WAY, Ordering::SeqCst);
+    }
+
+    /// Has the thread wake the warden when its operations are done; `None`: they are. Else where the word for that is
+    /// in the stub.
+    pub fn await_carried(self, arena: &Arena) -> Option<u64> {
+        let word = arena.u32(self.header(channel::CARRY));
+        let (from, to) = (channel::UNDER_WAY, channel::AWAITED);
+        let before = word.compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst);
+        let is_done = !matches!(before, Ok(_) | Err(channel::AWAITED));
+        (!is_done).then(|| self.header_address() + channel::CARRY)
+    }
+
+    /// Whether operations are to be carried out still, as far as the channel tells.
+    pub fn is_carrying(self, arena: &Arena) -> bool {
+        arena.load32(self.header(channel::CARRY)) != channel::IDLE
+    }
+
+    /// Its operations will not be carried out.
+    pub fn drop_carried(self, arena: &Arena) {
+        let word = arena.u32(self.header(channel::CARRY));
+        if word.swap(channel::IDLE, Ordering::SeqCst) == channel::AWAITED {
+            let _ = rustix::thread::futex::wake(word, rustix::thread::futex::Flags::empty(), 1);
+        }
+    }
+
+    /// What came of operations, if that is why the thread has stopped: whether all went well, or the first error.
+    pub fn carried(self, arena: &Arena) -> Option<Result<()>> {
+        match arena.load32(self.header(channel::SIGNAL)) {
+            channel::CARRY_DONE => Some(Ok(())),
+            channel::CARRY_FAILED => {
+                let error = arena.load64(self.header(channel::CARRY_ERROR)) as i64;
+                Some(Err(order::errno(error)))
+            }
+            _ => None,
+        }
     }
 
     /// What stopped the thread. `None`: the channel makes no sense.

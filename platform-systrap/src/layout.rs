@@ -62,6 +62,8 @@ pub mod config {
     pub const SPIN_POSTED: u64 = 0x480;
     /// How often it looks for the answer to a request that is taken before it sleeps.
     pub const SPIN_TAKEN: u64 = 0x484;
+    /// `struct timespec`: for how long the warden waits for operations that another thread carries out.
+    pub const CARRY_PATIENCE: u64 = 0x490;
     /// Instructions of the filters.
     pub const INSTRUCTIONS: u64 = 0x2000;
     /// Bytes for them.
@@ -113,7 +115,7 @@ pub mod channel {
     use super::CHANNEL_LEN;
 
     /// Bytes of the header.
-    pub const HEADER_LEN: u64 = 512;
+    pub const HEADER_LEN: u64 = 1024;
     /// The header, at the top.
     pub const HEADER: u64 = CHANNEL_LEN - HEADER_LEN;
     /// In the header: whose turn it is (`GO` and so on).
@@ -138,12 +140,32 @@ pub mod channel {
     pub const KICKED: u64 = 44;
     /// In the header: the address behind the flags' slot of [`FAST_REGISTERS`], where the stub begins to push.
     pub const FAST_TOP: u64 = 48;
+    /// In the header: whether the operations of [`CARRIED`] are still to be carried out ([`UNDER_WAY`] and so on).
+    pub const CARRY: u64 = 56;
+    /// In the header: the first error of one of them, or 0.
+    pub const CARRY_ERROR: u64 = 64;
+    /// In the header: operations that the thread carries out itself, as in an order page.
+    pub const CARRIED: u64 = 512;
+    /// The most of them.
+    pub const CARRIED_COUNT: u64 = 8;
     /// In the header: registers of a guest that came from a patched call site, in the order of a signal frame.
     pub const FAST_REGISTERS: u64 = 128;
     /// Bytes of them that the stub pushes.
     pub const FAST_LEN: u64 = 18 * 8;
     /// [`SIGNAL`] of a guest that came from a patched call site.
     pub const FAST_SIGNAL: u32 = 0x100;
+
+    /// [`SIGNAL`] of a thread whose operations have failed.
+    pub const CARRY_FAILED: u32 = 0x101;
+    /// [`SIGNAL`] of a thread that has carried out operations and was told to stand still then.
+    pub const CARRY_DONE: u32 = 0x102;
+
+    /// [`CARRY`]: nothing is under way.
+    pub const IDLE: u32 = 0;
+    /// [`CARRY`]: operations are to be carried out.
+    pub const UNDER_WAY: u32 = 1;
+    /// [`CARRY`]: the same, and the warden sleeps on this word.
+    pub const AWAITED: u32 = 2;
 
     /// Word: the guest may run on.
     pub const GO: u32 = 0;
@@ -166,6 +188,10 @@ pub mod channel {
     pub const FAST: u32 = 4;
     /// Flag: load the registers of [`FAST_REGISTERS`] and trap, so that there is a signal frame.
     pub const CONVERT: u32 = 8;
+    /// Flag: carry out the operations of [`CARRIED`] first.
+    pub const CARRYING: u32 = 16;
+    /// Flag: stop behind them.
+    pub const STAY: u32 = 32;
 }
 
 /// Offsets in a trampoline and in an area of trampolines; see `patch`.

@@ -9,9 +9,11 @@ use std::sync::Arc;
 use chitin_abi::{Errno, Result};
 use chitin_mm::{HostOp, HostProt};
 
-use crate::filter::clone;
+use smallvec::SmallVec;
+
+use crate::filter::{CARRIED_ADVICE, clone};
 use crate::frame::Channel;
-use crate::layout::{self, Descriptors, op, order};
+use crate::layout::{self, Descriptors, channel, op, order};
 
 /// One host call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -193,6 +195,74 @@ fn encode(host_op: &HostOp, files: &mut Vec<Arc<OwnedFd>>, descriptors: Descript
     })
 }
 
+/// Operations for a guest thread's own channel, and the range that they are about.
+pub struct Carried {
+    /// The calls, at least one and at most [`channel::CARRIED_COUNT`].
+    pub ops: SmallVec<[Op; channel::CARRIED_COUNT as usize]>,
+    /// First byte and end.
+    pub range: (u64, u64),
+}
+
+/// Encodes operations for a guest thread. `None`: there is one that it must not carry out, or there are too many.
+pub fn carried(ops: &[HostOp], optional: &[HostOp], descriptors: Descriptors) -> Option<Carried> {
+    let count = ops.len() + optional.len();
+    if count == 0 || count > channel::CARRIED_COUNT as usize {
+        return None;
+    }
+    let mut list = Carried { ops: SmallVec::new(), range: (u64::MAX, 0) };
+    let flagged = ops.iter().map(|op| (op, 0));
+    let optional = optional.iter().map(|op| (op, op::ALWAYS | op::IGNORE));
+    for (host_op, flags) in flagged.chain(optional) {
+        let (start, end) = range(host_op)?;
+        list.range = (list.range.0.min(start), list.range.1.max(end));
+        list.ops.push(encode(host_op, &mut Vec::new(), descriptors).ok()?.with(flags));
+    }
+    list.ops.last_mut()?.flags |= op::LAST;
+    Some(list)
+}
+
+/// What an operation is about, if a guest thread may carry it out itself.
+fn range(host_op: &HostOp) -> Option<(u64, u64)> {
+    match *host_op {
+        HostOp::MapAnonymous { addr, len, shared: false, grows_down: false, .. }
+        | HostOp::Unmap { addr, len }
+        | HostOp::Protect { addr, len, .. } => Some((addr, addr.checked_add(len)?)),
+        HostOp::Advise { addr, len, advice } if CARRIED_ADVICE.contains(&advice) => {
+            Some((addr, addr.checked_add(len)?))
+        }
+        HostOp::Remap { old_addr, old_len, new_addr, new_len, keep_old: false } => {
+            let (start, end) = (old_addr.min(new_addr), old_addr.checked_add(old_len)?);
+            Some((start, end.max(new_addr.checked_add(new_len)?)))
+        }
+        _ => None,
+    }
+}
+
+/// What operations for the warden are about.
+pub fn hull(ops: &[HostOp]) -> (u64, u64) {
+    let ranges = ops.iter().map(|op| match *op {
+        HostOp::MapFile { addr, len, .. }
+        | HostOp::MapAnonymous { addr, len, .. }
+        | HostOp::Advise { addr, len, .. }
+        | HostOp::Sync { addr, len, .. } => (addr, addr.saturating_add(len)),
+        // Whatever is left: all there is.
+        _ => range(op).unwrap_or((0, u64::MAX)),
+    });
+    ranges.fold((u64::MAX, 0), |hull, range| (hull.0.min(range.0), hull.1.max(range.1)))
+}
+
+/// Lists that wait until other threads have carried out their operations, each on the word at such an address.
+pub fn waits(words: &[u64]) -> impl Iterator<Item = List> {
+    let patience = layout::CONFIG + layout::config::CARRY_PATIENCE;
+    let wait = move |word: &u64| {
+        let arguments = [*word, libc::FUTEX_WAIT as u64, channel::AWAITED.into(), patience];
+        Op::new(libc::SYS_futex, &arguments).with(op::IGNORE)
+    };
+    let list =
+        move |words: &[u64]| List { ops: end(words.iter().map(wait).collect()), files: Vec::new() };
+    words.chunks(order::COUNT as usize).map(list)
+}
+
 /// The operation whose result is the new thread's id.
 pub const SPAWNED: u64 = 1;
 
@@ -289,4 +359,12 @@ pub fn first(kept: &[(u64, u64)], descriptors: Descriptors) -> Vec<Op> {
     ops.push(Op::new(libc::SYS_seccomp, &[1, 0, program]).with(op::FATAL));
     ops.extend(hello(descriptors));
     end(ops)
+}
+
+/// The error number that a host call returned.
+pub fn errno(result: i64) -> Errno {
+    match result {
+        -4095..=-1 => Errno::from_raw(-result as i32),
+        _ => Errno::EINVAL,
+    }
 }

@@ -28,6 +28,9 @@ use crate::{doorbell, fork, order, vdso};
 
 /// `HWCAP2_FSGSBASE`.
 const FSGSBASE: u64 = 2;
+/// For how many seconds a warden waits for a thread that carries out operations. Only who forges its own channel takes
+/// longer.
+const CARRY_PATIENCE: u64 = 20;
 /// How long the first stub may take to say hello.
 const PATIENCE: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
 
@@ -220,6 +223,7 @@ fn configure(orders: &Arena, descriptors: Descriptors, fsgsbase: bool) -> io::Re
     let cores: Vec<u8> = (0..0x400).map(|core| (core % workers) as u8).collect();
     orders.write(config::WORKER_OF, &cores);
     orders.store64(config::ONE, 1);
+    orders.store64(config::CARRY_PATIENCE, CARRY_PATIENCE);
     let (posted, taken) = doorbell::looks();
     orders.store32(config::SPIN_POSTED, posted);
     orders.store32(config::SPIN_TAKEN, taken);

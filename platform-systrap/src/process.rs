@@ -7,10 +7,14 @@
 //! the sentry about the guest's own memory only; that a fork has worked, and with which process id, is what the
 //! kernel says on the copy's socket.
 //!
+//! Memory operations that a guest thread asked for are mostly its own business: it carries them out on its way back (`carry`
+//! of `thread`). Until they are known to be done, what the warden does about the same range, and every copy, waits for them:
+//! the warden sleeps on the word of that thread's channel that says so.
+//!
 //! Costs of an order: one `futex` to wake the warden, one `sendmsg` where files are sent; the warden's calls, and
 //! its ring (one `write`) if the worker of its core sleeps.
 //!
-//! Locks: `queue` before the cells of `Shared::ordering`; `threads`, `life`, a slot's `notice` and the registry's are innermost.
+//! Locks: `queue` before the cells of `Shared::ordering`; `threads`, `errands`, `life`, a slot's `notice` and the registry's are innermost.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -29,7 +33,7 @@ use smallvec::SmallVec;
 use crate::fork::{self, Kit};
 use crate::frame::Channel;
 use crate::layout::{self, order, reply};
-use crate::order::{List, SPAWNED};
+use crate::order::{List, SPAWNED, errno, waits};
 use crate::patches::Patches;
 use crate::reuse::Reuse;
 use crate::shared::{Listener, Shared};
@@ -97,6 +101,12 @@ struct Threads {
     retired: VecDeque<Arc<Slot>>,
 }
 
+/// Operations that a guest thread carries out itself, and the range that they are about.
+struct Errand {
+    slot: Arc<Slot>,
+    range: (u64, u64),
+}
+
 /// See the module.
 pub struct Process {
     /// What all stubs share.
@@ -118,6 +128,8 @@ pub struct Process {
     active: AtomicU32,
     queue: Mutex<Queue>,
     threads: Mutex<Threads>,
+    /// What guest threads are about to carry out, or have just done.
+    errands: Mutex<SmallVec<[Errand; 2]>>,
     /// CPU time after its end.
     cpu: Mutex<(u64, u64)>,
 }
@@ -149,6 +161,7 @@ impl Process {
             active: AtomicU32::new(0),
             queue: Mutex::default(),
             threads: Mutex::default(),
+            errands: Mutex::default(),
             cpu: Mutex::new((0, 0)),
         })
     }
@@ -451,6 +464,42 @@ impl Process {
         self.reuse.put_parked(slot);
     }
 
+    /// Lets a thread carry out operations on a range itself, unless others are about it still.
+    pub fn claim(&self, slot: &Arc<Slot>, range: (u64, u64)) -> bool {
+        if self.active.load(Ordering::SeqCst) != 0 {
+            return false;
+        }
+        let channels = &self.shared.channels;
+        let mut errands = self.errands.lock();
+        let mut others = errands.iter().filter(|other| overlap(other.range, range));
+        if others.any(|other| other.slot.channel.is_carrying(channels)) {
+            return false;
+        }
+        errands.push(Errand { slot: Arc::clone(slot), range });
+        true
+    }
+
+    /// A thread has carried out its operations, or never will.
+    pub fn unclaim(&self, slot: &Slot) {
+        self.errands.lock().retain(|errand| errand.slot.place != slot.place);
+    }
+
+    /// Orders that whatever comes next waits for what threads carry out in a range.
+    pub fn await_errands(self: &Arc<Self>, range: (u64, u64)) {
+        let channels = &self.shared.channels;
+        let errands = self.errands.lock();
+        let others = errands.iter().filter(|other| overlap(other.range, range));
+        let words = others.filter_map(|other| other.slot.channel.await_carried(channels));
+        let words: SmallVec<[u64; 8]> = words.collect();
+        drop(errands);
+        let lists = waits(&words);
+        // Nobody looks at what comes of it.
+        let ticket = Ticket::new();
+        self.submit(
+            lists.map(|list| Order { list, goal: Goal::Batch(Arc::clone(&ticket), false) }),
+        );
+    }
+
     /// A place for a thread, with its first frame; and the frame's address in the stub.
     pub fn new_slot(&self, regs: &Regs, extended: &[u8]) -> Result<(Arc<Slot>, u64)> {
         let arena = &self.shared.channels;
@@ -507,6 +556,10 @@ impl Drop for Process {
     }
 }
 
+fn overlap(one: (u64, u64), other: (u64, u64)) -> bool {
+    one.0 < other.1 && other.0 < one.1
+}
+
 /// Gives a channel or reply page back, empty.
 pub fn give_back_channel(shared: &Shared, place: u32) {
     shared.channels.clear(Shared::channel_offset(place), layout::CHANNEL_LEN);
@@ -538,13 +591,5 @@ fn abandon(shared: &Shared, goal: Goal, error: Errno, wakers: &mut Wakers) {
         Goal::Batch(ticket, _) => wakers.extend(ticket.complete(Err(error))),
         Goal::Spawn(_, ticket) => wakers.extend(ticket.complete(Err(error))),
         Goal::Fork(kit) => wakers.extend(fork::abandon(shared, *kit, error)),
-    }
-}
-
-/// The error number that a host call returned.
-fn errno(result: i64) -> Errno {
-    match result {
-        -4095..=-1 => Errno::from_raw(-result as i32),
-        _ => Errno::EINVAL,
     }
 }

@@ -72,6 +72,7 @@ pub fn apply(process: &Arc<Process>, ops: &[HostOp]) -> Result<Waiting<()>> {
         .into_iter()
         .enumerate()
         .map(|(index, list)| Order { list, goal: Goal::Batch(Arc::clone(&ticket), index == last) });
+    process.await_errands(order::hull(ops));
     process.submit(orders);
     Ok(Waiting::new(Arc::clone(process), ticket))
 }

@@ -11,10 +11,12 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 
 use chitin_abi::{Errno, Regs, Result};
+use chitin_mm::HostOp;
 use chitin_mm::platform::{DeathNotice, Event, GuestThread, HotSite, Interrupter, PlatformFuture};
 
 use crate::frame::Stopped;
 use crate::layout::{self, channel, trampoline};
+use crate::order;
 use crate::patches;
 use crate::process::{Process, Slot};
 use crate::raw::{host, text};
@@ -50,6 +52,18 @@ enum Goal {
     Resume(Box<Regs>),
 }
 
+/// Operations that it carries out itself.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Carry {
+    Nothing,
+    /// They are in its channel.
+    Taken,
+    /// It has been sent off with them.
+    UnderWay,
+    /// The same, and it will stop behind them.
+    Alone,
+}
+
 /// See the module.
 pub struct Thread {
     process: Arc<Process>,
@@ -66,6 +80,10 @@ pub struct Thread {
     fast: Option<Fast>,
     /// It is being made to trap.
     goal: Option<Goal>,
+    /// What it carries out itself.
+    carry: Carry,
+    /// What it stood still as before it last went on.
+    went: Option<Fast>,
     /// Where it went on last, of the times it did without `rt_sigreturn`.
     last_rip: u64,
     /// A call of this site trapped, not for the first time.
@@ -91,6 +109,8 @@ impl Thread {
             bases,
             fast: None,
             goal: None,
+            carry: Carry::Nothing,
+            went: None,
             last_rip: 0,
             hot: None,
         }
@@ -181,10 +201,12 @@ impl Thread {
         let channels = &self.process.shared.channels;
         self.slot.channel.store_registers(channels, frame, &regs);
         self.slot.has_old_code.store(false, Ordering::SeqCst);
-        self.slot.channel.set_flags(channels, flags);
+        self.slot.channel.set_flags(channels, flags | self.carrying());
         if !self.may_run() {
             return false;
         }
+        self.went = None;
+        self.carry_off();
         self.go();
         true
     }
@@ -227,14 +249,50 @@ impl Thread {
         let channels = &self.process.shared.channels;
         self.slot.channel.store_registers(channels, self.slot.channel.fast_frame(), regs);
         self.slot.channel.set_continuation(channels, fast.cont);
-        self.slot.channel.set_flags(channels, flags);
+        self.slot.channel.set_flags(channels, flags | self.carrying());
         if !self.may_run() {
             return false;
         }
         self.last_rip = fast.rip;
-        self.fast = None;
+        self.went = self.fast.take();
+        self.carry_off();
         self.go();
         true
+    }
+
+    /// The flag that has it carry out what it has taken.
+    fn carrying(&self) -> u32 {
+        if self.carry == Carry::Taken { channel::CARRYING } else { 0 }
+    }
+
+    /// It goes on, with what it has taken.
+    fn carry_off(&mut self) {
+        if self.carry == Carry::Taken {
+            self.carry = Carry::UnderWay;
+        }
+    }
+
+    /// What came of what it carried out, if that is why it has stopped.
+    fn carried(&mut self, was_interrupted: bool) -> Option<Result<()>> {
+        let carry = self.carry;
+        if !matches!(carry, Carry::UnderWay | Carry::Alone) {
+            return None;
+        }
+        self.carry = Carry::Nothing;
+        self.process.unclaim(&self.slot);
+        let result = self.slot.channel.carried(&self.process.shared.channels);
+        if carry == Carry::Alone {
+            if was_interrupted {
+                self.slot.state.fetch_or(INTERRUPT, Ordering::SeqCst);
+            }
+            // Nothing else can have stopped it, but for who writes its own channel.
+            return Some(result.unwrap_or(Err(Errno::EFAULT)));
+        }
+        if result.is_some() {
+            self.has_stray |= was_interrupted;
+            self.fast = self.went.take();
+        }
+        result
     }
 
     /// Makes a guest that came from a patched call site trap, so that there is a signal frame.
@@ -293,6 +351,9 @@ impl Thread {
         shared.running.unmark(self.slot.place);
         self.is_running = false;
         let was_interrupted = self.slot.state.swap(0, Ordering::SeqCst) & INTERRUPT != 0;
+        if let Some(result) = self.carried(was_interrupted) {
+            return Some(result.err().map_or(Event::Interrupted, Event::Failed));
+        }
         let Some(stopped) = self.slot.channel.stopped(&shared.channels) else {
             self.process.kill();
             return Some(Event::Dead);
@@ -456,6 +517,43 @@ impl GuestThread for Thread {
         Poll::Ready(())
     }
 
+    fn carry(&mut self, ops: &[HostOp], optional: &[HostOp]) -> bool {
+        if self.is_running || self.carry != Carry::Nothing || self.process.is_dead() {
+            return false;
+        }
+        let list = order::carried(ops, optional, self.process.shared.descriptors);
+        let Some(list) = list else { return false };
+        if !self.process.claim(&self.slot, list.range) {
+            return false;
+        }
+        patches::note(&self.process, ops);
+        self.slot.channel.set_carried(&self.process.shared.channels, &list.ops);
+        self.carry = Carry::Taken;
+        true
+    }
+
+    fn poll_carried(&mut self, context: &mut Context<'_>) -> Poll<Result<()>> {
+        if self.carry == Carry::Taken && !self.process.is_dead() {
+            let channels = &self.process.shared.channels;
+            let flags = self.mode() | channel::CARRYING | channel::STAY;
+            self.slot.channel.set_flags(channels, flags);
+            self.carry = Carry::Alone;
+            self.go();
+        }
+        if self.carry != Carry::Alone {
+            return Poll::Ready(Ok(()));
+        }
+        ready!(self.poll_stop(context));
+        if self.process.is_dead() {
+            self.carry = Carry::Nothing;
+            return Poll::Ready(Err(Errno::ESRCH));
+        }
+        match self.take(&mut Regs::default()) {
+            Some(Event::Failed(errno)) => Poll::Ready(Err(errno)),
+            _ => Poll::Ready(Ok(())),
+        }
+    }
+
     fn hot_site(&mut self) -> Option<HotSite> {
         let address = self.hot?;
         let is_near = self.process.patches.has_area(address);
@@ -528,6 +626,10 @@ impl Drop for Thread {
         if self.process.is_dead() {
             return;
         }
+        if self.carry == Carry::Taken {
+            slot.channel.drop_carried(&shared.channels);
+        }
+        self.process.unclaim(slot);
         if self.is_running {
             *shared.running.cell(slot.place).lock() = Some(Listener::Ending);
             shared.running.mark(slot.place); // as in `poll_stop`
