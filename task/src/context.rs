@@ -16,7 +16,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use crate::error::{Restart, SysError, SysResult};
 use crate::kernel::Kernel;
-use crate::memory::Mm;
+use crate::memory::{Carried, Mm};
 use crate::scheduler::wait::Waiter;
 use crate::task::Task;
 
@@ -30,9 +30,46 @@ pub struct Ctx<'a> {
     pub thread: &'a mut Box<dyn GuestThread>,
     /// The caller's address space.
     pub mm: Arc<Mm>,
+    /// What the guest thread is to carry out before the guest runs on.
+    pub carried: Option<Carried>,
 }
 
 impl Ctx<'_> {
+    /// Has the guest thread carry out now what it would on its way back to the guest: whatever looks at the guest's memory
+    /// from elsewhere comes behind.
+    ///
+    /// # Errors
+    /// What the host refused, in terms of the call that asked for it.
+    pub async fn carry_out(&mut self) -> Result<()> {
+        let Some(carried) = self.carried.take() else { return Ok(()) };
+        let thread = &mut *self.thread;
+        match core::future::poll_fn(|cx| thread.poll_carried(cx)).await {
+            Ok(()) => Ok(()),
+            Err(errno) => self.mm.take_back(carried, errno).await.map(drop),
+        }
+    }
+
+    /// The same, once the call's result is in the registers.
+    pub async fn carry_out_late(&mut self) {
+        let Some(carried) = self.carried.take() else { return };
+        let thread = &mut *self.thread;
+        if let Err(errno) = core::future::poll_fn(|cx| thread.poll_carried(cx)).await {
+            self.take_back(carried, errno).await;
+        }
+    }
+
+    /// The guest thread could not carry it out on its way back.
+    pub async fn not_carried(&mut self, errno: Errno) {
+        if let Some(carried) = self.carried.take() {
+            self.take_back(carried, errno).await;
+        }
+    }
+
+    async fn take_back(&mut self, carried: Carried, errno: Errno) {
+        let result = self.mm.take_back(carried, errno).await;
+        self.regs.rax = result.unwrap_or_else(Errno::as_register);
+    }
+
     /// The kernel.
     pub fn kernel(&self) -> &Arc<Kernel> {
         &self.task.kernel

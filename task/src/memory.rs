@@ -3,7 +3,12 @@
 //! Lock order: `ops` (held across the host's operation, so that plans reach the host in the order in which
 //! they were made) before `space` (never held across a wait).
 //!
-//! Costs of an update: two uncontended locks and one round trip to the host; none where the plan is empty.
+//! A plan reaches the host in one of two ways. The guest thread that asked carries it out itself, on its way back to the
+//! guest ([`Mm::update_by`]), if that is all that is left to do; else the platform does it while the task waits
+//! ([`Mm::update`]).
+//!
+//! Costs of an update: two uncontended locks; nothing else when the guest thread carries it out, else one round trip
+//! to the host; none where the plan is empty.
 
 pub mod named;
 
@@ -13,7 +18,7 @@ use std::sync::Arc;
 use async_lock::Mutex as AsyncMutex;
 use chitin_abi::{Errno, GuestAddr, Result};
 use chitin_mm::GuestMemory;
-use chitin_mm::platform::{AddressSpace, Domain, host_failure};
+use chitin_mm::platform::{AddressSpace, Domain, GuestThread, host_failure};
 use chitin_mm::space::{Plan, Planned, Released, Space, SpaceLimits, Undo};
 use chitin_vfs::file::OpenFile;
 use chitin_vfs::path::Path;
@@ -41,6 +46,27 @@ pub struct Image {
     pub data: (u64, u64),
     /// The initial stack pointer.
     pub stack: u64,
+}
+
+/// What is to be done when a guest thread could not carry out a plan itself.
+pub struct Carried {
+    undo: Option<Undo>,
+    exact_errors: bool,
+    /// What `brk(2)` returns then: the break as it was.
+    brk: Option<u64>,
+}
+
+impl Carried {
+    /// Whether it keeps nothing that others may wait for until the guest's next call.
+    pub fn is_light(&self) -> bool {
+        self.undo.as_ref().is_none_or(Undo::is_light)
+    }
+
+    /// Of `brk(2)`.
+    pub fn with_brk(mut self, before: u64) -> Self {
+        self.brk = Some(before);
+        self
+    }
 }
 
 /// An address space that tasks share.
@@ -137,10 +163,58 @@ impl Mm {
         &self,
         plan: impl FnOnce(&mut Space) -> Planned<T>,
     ) -> (Result<T>, (Released, Option<Undo>)) {
-        let (mut result, plan) = {
+        let (result, plan) = {
             let mut space = self.space.lock();
             plan(&mut space)
         };
+        self.carry_out(result, plan).await
+    }
+
+    /// Plans under the locks and lets the guest thread that asked, which stands still, carry it out when it goes on. What
+    /// is returned besides the result is to be kept until then, for [`Mm::take_back`]; `None`: all is done.
+    pub async fn update_by<T>(
+        &self,
+        thread: &mut dyn GuestThread,
+        plan: impl FnOnce(&mut Space) -> Planned<T>,
+    ) -> (Result<T>, Option<Carried>) {
+        let ordered = self.ops.lock().await;
+        let (result, plan) = {
+            let mut space = self.space.lock();
+            plan(&mut space)
+        };
+        let (result, released, carried) = if thread.carry(&plan.ops, &plan.optional) {
+            let Plan { released, undo, exact_errors, .. } = plan;
+            (result, (released, None), Some(Carried { undo, exact_errors, brk: None }))
+        } else {
+            let (result, released) = self.carry_out(result, plan).await;
+            (result, released, None)
+        };
+        drop(ordered);
+        drop(released);
+        (result, carried)
+    }
+
+    /// Takes back what a plan assumed that a guest thread could not carry out; what the call that asked for it returns.
+    pub async fn take_back(&self, carried: Carried, errno: Errno) -> Result<u64> {
+        let Carried { undo, exact_errors, brk } = carried;
+        let ordered = self.ops.lock().await;
+        let plan = match undo {
+            Some(undo) => self.space.lock().undo(undo),
+            None => Plan::default(),
+        };
+        self.try_each(plan.optional).await;
+        drop(ordered);
+        drop(plan.released);
+        let errno = if exact_errors { errno } else { host_failure(errno) };
+        brk.ok_or(errno)
+    }
+
+    /// Has the platform carry a plan out.
+    async fn carry_out<T>(
+        &self,
+        mut result: Result<T>,
+        plan: Plan,
+    ) -> (Result<T>, (Released, Option<Undo>)) {
         let Plan { ops, optional, mut released, mut undo, exact_errors } = plan;
         if !ops.is_empty()
             && let Err(errno) = self.host.apply(ops).await
@@ -174,18 +248,6 @@ impl Mm {
         let host = self.host.fork().await.map_err(host_failure)?;
         let space = self.space.lock().fork();
         Ok(Self::new(space, host, self.image.read().clone()))
-    }
-
-    /// Whether a fault at `addr` was a stack that wanted to grow, and has grown: the guest tries again.
-    pub async fn settle_fault(&self, addr: GuestAddr, limits: SpaceLimits) -> bool {
-        if self.space.lock().lookup(addr.0).is_some() {
-            return false;
-        }
-        let grown = self.update(|space| {
-            space.set_limits(limits);
-            space.grow_stack(addr.0)
-        });
-        grown.await.is_ok()
     }
 
     /// Reads a 32-bit word.

@@ -45,7 +45,8 @@ async fn run(task: Arc<Task>, mut thread: Box<dyn GuestThread>, mut regs: Regs) 
     watch(&task, &mut *thread);
     let status = match task.mm() {
         Some(mm) => {
-            let mut cx = Ctx { task: &task, regs: &mut regs, thread: &mut thread, mm };
+            let mut cx =
+                Ctx { task: &task, regs: &mut regs, thread: &mut thread, mm, carried: None };
             serve(&mut cx).await
         }
         None => chitin_abi::signal::SIGKILL.cast_signed(),
@@ -53,7 +54,7 @@ async fn run(task: Arc<Task>, mut thread: Box<dyn GuestThread>, mut regs: Regs) 
     if ptrace::stop::wants(&task, PTRACE_EVENT_EXIT)
         && let Some(mm) = task.mm()
     {
-        let mut cx = Ctx { task: &task, regs: &mut regs, thread: &mut thread, mm };
+        let mut cx = Ctx { task: &task, regs: &mut regs, thread: &mut thread, mm, carried: None };
         ptrace::stop::event(&mut cx, PTRACE_EVENT_EXIT, u64::from(status.cast_unsigned())).await;
     }
     exit::exit_task(&task, Some(thread), status).await;
@@ -74,6 +75,7 @@ async fn serve(cx: &mut Ctx<'_>) -> i32 {
     let task = cx.task;
     loop {
         if task.interrupt.take() {
+            cx.carry_out_late().await;
             settle(cx).await;
             match signal::before_guest(cx).await {
                 Next::Guest => {}
@@ -103,11 +105,16 @@ async fn serve(cx: &mut Ctx<'_>) -> i32 {
         if steps && own_flags & TRAP_FLAG == 0 {
             cx.regs.eflags &= !TRAP_FLAG;
         }
+        if let Event::Failed(errno) = event {
+            cx.not_carried(errno).await;
+            continue;
+        }
+        cx.carried = None;
         match event {
             Event::Syscall => system_call(cx).await,
             Event::ForeignSyscall => signal::force(task, foreign_call(cx.regs)),
             Event::Fault(fault) => fault_signal(cx, &fault).await,
-            Event::Interrupted => task.cpu.set(cx.thread.cpu_time()),
+            Event::Interrupted | Event::Failed(_) => task.cpu.set(cx.thread.cpu_time()),
             Event::Dead => signal::kill_by_host(task),
         }
     }
@@ -192,6 +199,7 @@ async fn traced_call(cx: &mut Ctx<'_>) {
         let number = cx.regs.orig_rax;
         let result = syscalls::call(cx, number).await;
         finish(cx, result);
+        cx.carry_out_late().await;
     }
     ptrace::stop::leave_call(cx, call, emulated).await;
 }
@@ -269,12 +277,25 @@ fn finish(cx: &mut Ctx<'_>, result: SysResult) {
     cx.regs.r11 = cx.regs.eflags;
 }
 
+/// Whether a fault was a stack that wanted to grow, and has grown: the guest tries again.
+async fn grow_stack(cx: &mut Ctx<'_>, fault: &Fault) -> bool {
+    if cx.mm.space.lock().lookup(fault.address.0).is_some() {
+        return false;
+    }
+    let limits = crate::process::exec::space_limits(cx.task);
+    let grown = cx.mm.update_by(&mut **cx.thread, |space| {
+        space.set_limits(limits);
+        space.grow_stack(fault.address.0)
+    });
+    let (grown, carried) = grown.await;
+    cx.carried = carried;
+    // It is a signal if that does not work, not the result of a call.
+    cx.carry_out().await.is_ok() && grown.is_ok()
+}
+
 async fn fault_signal(cx: &mut Ctx<'_>, fault: &Fault) {
-    if fault.signal == SIGSEGV && fault.code == SEGV_MAPERR {
-        let limits = crate::process::exec::space_limits(cx.task);
-        if cx.mm.settle_fault(fault.address, limits).await {
-            return;
-        }
+    if fault.signal == SIGSEGV && fault.code == SEGV_MAPERR && grow_stack(cx, fault).await {
+        return;
     }
     let mut code = fault.code;
     if fault.signal == SIGTRAP && code == TRAP_TRACE && cx.task.trace.is_traced() {

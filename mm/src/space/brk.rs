@@ -14,14 +14,10 @@ impl Space {
     pub fn set_brk(&mut self, wanted: u64) -> Planned<u64> {
         let mut plan = Plan::default();
         if self.try_brk(wanted, &mut plan).is_some() {
+            plan.undo.get_or_insert_default().brk = Some(self.brk.1);
             self.brk.1 = wanted;
         }
         (Ok(self.brk.1), plan)
-    }
-
-    /// Takes back a move of the break that the host could not do.
-    pub fn restore_brk(&mut self, previous: u64) {
-        self.brk.1 = previous;
     }
 
     fn try_brk(&mut self, wanted: u64, plan: &mut Plan) -> Option<()> {

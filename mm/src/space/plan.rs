@@ -45,20 +45,28 @@ impl Released {
 }
 
 /// How to bring the bookkeeping back.
+#[derive(Default)]
 pub struct Undo {
     /// A range that is not mapped after all.
     pub(crate) forget: Option<(u64, u64)>,
     /// Mappings that are as they were.
     pub(crate) restore: Vec<(u64, Vma)>,
+    /// Where the break is after all.
+    pub(crate) brk: Option<u64>,
 }
 
 impl Undo {
+    /// Whether it keeps no files.
+    pub fn is_light(&self) -> bool {
+        self.restore.iter().all(|(_, vma)| !vma.is_file())
+    }
+
     pub(crate) fn forget(start: u64, end: u64) -> Option<Self> {
-        Some(Self { forget: Some((start, end)), restore: Vec::new() })
+        Some(Self { forget: Some((start, end)), ..Self::default() })
     }
 
     pub(crate) fn restore(pieces: Vec<(u64, Vma)>) -> Option<Self> {
-        Some(Self { forget: None, restore: pieces })
+        Some(Self { restore: pieces, ..Self::default() })
     }
 }
 
@@ -77,6 +85,7 @@ impl Space {
             plan.released.extend(pieces.into_iter().map(|(_, old)| old));
             self.insert(start, vma, &mut plan);
         }
+        self.brk.1 = undo.brk.unwrap_or(self.brk.1);
         plan
     }
 }

@@ -215,7 +215,7 @@ impl Space {
         {
             super::lock::populate(to.new_addr, moved.end, moved.prot, plan);
         }
-        plan.undo = Some(Undo { forget: Some((to.new_addr, moved.end)), restore });
+        plan.undo = Some(Undo { forget: Some((to.new_addr, moved.end)), restore, brk: None });
         self.insert(to.new_addr, moved, plan);
         Ok(to.new_addr)
     }

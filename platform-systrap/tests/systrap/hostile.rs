@@ -105,15 +105,58 @@ fn allowed_calls_check_their_arguments() {
         let mut regs = at(CODE);
         (regs.rbx, regs.rax) = (site, number);
         [regs.rdi, regs.rsi, regs.rdx, regs.r10] = arguments;
+        (regs.r8, regs.r9) = (DATA + 0x8000, 0);
         jump(&host, &*template, &regs)
     };
     let futex = 202;
     assert_eq!(check(futex, [DATA, 0, 0, 0]), Some(Event::Dead), "wait outside the channels");
-    assert_eq!(check(futex, [base + CHANNELS, 1, 1, 0]), Some(Event::Dead), "wake");
+    assert_eq!(check(futex, [DATA, 1, 1, 0]), Some(Event::Dead), "wake outside the channels");
     assert_eq!(check(futex, [base + 0x3_0000, 0, 0, 0]), Some(Event::Dead), "the order page");
     assert_eq!(check(1, [1, DATA, 8, 0]), Some(Event::Dead), "write to what is no doorbell");
     assert_eq!(check(1, [0, DATA, 9, 0]), Some(Event::Dead), "write of another length");
     assert_eq!(check(1 << 30 | 202, [0, 0, 0, 0]), Some(Event::Dead), "x32");
+    // Memory calls: a start in guest memory and a length across the stub, other second addresses, shared memory, a place of
+    // the kernel's choice, files, advice that the sentry would not give.
+    let (page, across) = (0x1000, base + 0x10_0000 - DATA);
+    let fixed = (libc::MAP_PRIVATE | libc::MAP_FIXED | libc::MAP_ANONYMOUS) as u64;
+    let map = |addr, len, flags| check(9, [addr, len, 3, flags]);
+    assert_eq!(map(DATA, across, fixed), Some(Event::Dead));
+    assert_eq!(map(base + CHANNELS, page, fixed), Some(Event::Dead));
+    assert_eq!(map(DATA, page, fixed & !(libc::MAP_FIXED as u64)), Some(Event::Dead));
+    assert_eq!(map(DATA, page, fixed & !(libc::MAP_ANONYMOUS as u64)), Some(Event::Dead));
+    assert_eq!(map(DATA, page, fixed ^ 3), Some(Event::Dead), "shared");
+    for number in [10, 11, 28] {
+        assert_eq!(check(number, [DATA, across, 4, 0]), Some(Event::Dead), "{number}");
+        assert_eq!(check(number, [base + TEXT, page, 4, 0]), Some(Event::Dead), "{number}");
+    }
+    let merge = [DATA, page, libc::MADV_MERGEABLE as u64, 0];
+    assert_eq!(check(28, merge), Some(Event::Dead));
+    for flags in [1, 2, 4, 5, 7] {
+        assert_eq!(check(25, [DATA, page, page, flags]), Some(Event::Dead), "{flags}");
+    }
+    assert_eq!(check(25, [DATA, page, across, 0]), Some(Event::Dead));
+    assert_eq!(check(25, [DATA, page, across, 3]), Some(Event::Dead));
+}
+
+/// Memory calls that are let through reach the guest's own memory, and nobody else's.
+#[test]
+fn stolen_calls_change_the_thief() {
+    let host = Host::new();
+    let base = host.platform.capabilities().max_address;
+    let text = stub_text(&host, base);
+    let sites = call_sites(&text, base);
+    let template = host.load(raw::jumper());
+    for site in sites.into_iter().filter(|site| *site < base + TEXT + 0x1000) {
+        let space = host.wait(template.fork()).expect("a copy");
+        let mut regs = at(CODE);
+        (regs.rbx, regs.rax, regs.rdi, regs.rsi) = (site, 11, DATA, 0x1000);
+        let mut thread = host.spawn(&*space, &regs);
+        thread.resume(&regs).expect("it runs");
+        // What the stub's code does with such registers behind the call is the thief's affair.
+        let _ = host.event_within(&mut *thread, &mut regs, Duration::from_millis(200));
+        assert!(space.memory().read(GuestAddr(DATA), &mut [0]).is_err(), "{site:#x}");
+        assert!(template.memory().read(GuestAddr(DATA), &mut [0]).is_ok());
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The platform with guests of a few instructions each, against the real host.
 
+mod carry;
 mod common;
 mod guests;
 mod hostile;

@@ -30,7 +30,7 @@ fn byte(space: &dyn AddressSpace, addr: u64) -> u8 {
 }
 
 /// Runs a guest of one call site until that is rewritten, and is at a call then.
-fn prepare(
+pub fn prepare(
     host: &Host,
     code: &[u8],
     site: u64,
@@ -50,14 +50,14 @@ fn prepare(
 }
 
 /// As a kernel does.
-fn answer(regs: &mut Regs, value: u64) {
+pub fn answer(regs: &mut Regs, value: u64) {
     regs.rax = value;
     regs.rcx = regs.rip;
     regs.r11 = regs.eflags;
 }
 
 /// Where the jumps are in the two guests, and the addresses behind their calls.
-const SITES: [(u64, u64); 2] = [(3, 10), (8, 10)];
+pub const SITES: [(u64, u64); 2] = [(3, 10), (8, 10)];
 
 fn guests() -> [&'static [u8]; 2] {
     [raw::counter(), raw::comparer()]

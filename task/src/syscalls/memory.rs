@@ -41,17 +41,25 @@ pub fn limits_of(task: &Task) -> SpaceLimits {
     }
 }
 
-/// Plans with the caller's limits and has the host carry it out.
-async fn update<T>(cx: &Ctx<'_>, plan: impl FnOnce(&mut Space) -> Planned<T>) -> SysResult<T> {
+/// Plans with the caller's limits and has its guest thread carry it out, or the host.
+async fn update<T>(cx: &mut Ctx<'_>, plan: impl FnOnce(&mut Space) -> Planned<T>) -> SysResult<T> {
     let limits = limits_of(cx.task);
-    let result = cx.mm.update(|space| {
+    let planned = cx.mm.update_by(&mut **cx.thread, |space| {
         space.set_limits(limits);
         plan(space)
     });
-    Ok(result.await?)
+    let (result, carried) = planned.await;
+    if let Some(carried) = carried {
+        let is_light = carried.is_light();
+        cx.carried = Some(carried);
+        if !is_light {
+            cx.carry_out().await?;
+        }
+    }
+    Ok(result?)
 }
 
-async fn change(cx: &Ctx<'_>, plan: impl FnOnce(&mut Space) -> Planned<()>) -> SysResult {
+async fn change(cx: &mut Ctx<'_>, plan: impl FnOnce(&mut Space) -> Planned<()>) -> SysResult {
     update(cx, plan).await.map(|()| 0)
 }
 
@@ -83,23 +91,15 @@ pub async fn mprotect(
 /// None.
 pub async fn brk(cx: &mut Ctx<'_>, addr: GuestAddr) -> SysResult {
     let limits = limits_of(cx.task);
-    let ordered = cx.mm.ops.lock().await;
-    let before = cx.mm.space.lock().brk_range().1;
-    let planned = cx.mm.update_ordered(|space| {
+    let mut before = 0;
+    let planned = cx.mm.update_by(&mut **cx.thread, |space| {
+        before = space.brk_range().1;
         space.set_limits(limits);
         space.set_brk(addr.0)
     });
-    let (result, released) = planned.await;
-    let now = match result {
-        Ok(now) => now,
-        Err(_) => {
-            cx.mm.space.lock().restore_brk(before);
-            before
-        }
-    };
-    drop(ordered);
-    drop(released);
-    Ok(now)
+    let (result, carried) = planned.await;
+    cx.carried = carried.map(|carried| carried.with_brk(before));
+    Ok(result.unwrap_or(before))
 }
 
 /// `mremap(2)`.

@@ -120,12 +120,25 @@ macro_rules! answer {
         "syscall",
         "7:",
         "mov eax, [rbx + {flags}]",
+        "test eax, {carrying}",
+        "jnz .Lchitin_carry",
+        ".Lchitin_carried:",
+        "mov eax, [rbx + {flags}]",
         "test eax, {fast} | {convert}",
         "jnz 9f",
         "mov rsp, [rbx + {frame}]",
         "add rsp, 8",
         "mov eax, {sys_rt_sigreturn}",
         "syscall",
+        }
+    };
+}
+pub(super) use answer;
+
+/// Loads the registers that a patched call site has saved, and goes on; eax = flags.
+macro_rules! back {
+    () => {
+        $crate::raw::text::lines! {
         "9:",
         "test eax, {convert}",
         "jnz 16f",
@@ -159,4 +172,4 @@ macro_rules! answer {
         }
     };
 }
-pub(super) use answer;
+pub(super) use back;

@@ -23,6 +23,7 @@ use core::arch::global_asm;
 
 use crate::layout::{self, channel, config, op, order, reply};
 
+mod carry;
 mod fast;
 mod guest;
 mod warden;
@@ -75,6 +76,8 @@ global_asm!(
     guest::handler!(),
     fast::fast!(),
     guest::answer!(),
+    carry::carry!(),
+    guest::back!(),
     fast::trap!(),
     ".balign 4096, 0xcc",
     warden::warden!(),
@@ -95,6 +98,14 @@ global_asm!(
     posted = const channel::POSTED,
     parked = const channel::PARKED,
     exit = const channel::EXIT,
+    carrying = const channel::CARRYING,
+    stay = const channel::STAY,
+    carry = const channel::CARRY,
+    carry_error = const channel::CARRY_ERROR,
+    carried = const channel::CARRIED,
+    carry_failed = const channel::CARRY_FAILED,
+    carry_done = const channel::CARRY_DONE,
+    awaited = const channel::AWAITED,
     kick = const layout::KICK,
     kicked = const channel::KICKED,
     fast = const channel::FAST,

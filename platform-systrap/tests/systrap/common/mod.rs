@@ -62,6 +62,26 @@ impl Host {
         }
     }
 
+    /// The result, if it comes soon enough.
+    pub fn within<T>(
+        &self,
+        future: &mut (impl Future<Output = T> + Unpin),
+        limit: Duration,
+    ) -> Option<T> {
+        let waker = self.waker();
+        let mut context = Context::from_waker(&waker);
+        let start = Instant::now();
+        while start.elapsed() <= limit {
+            if let Poll::Ready(result) = pin!(&mut *future).poll(&mut context) {
+                return Some(result);
+            }
+            if self.bell.collect() == 0 {
+                self.bell.wait(Some(now() + 1_000_000));
+            }
+        }
+        None
+    }
+
     /// The next event of a thread that runs.
     pub fn event(&self, thread: &mut dyn GuestThread, regs: &mut Regs) -> Event {
         self.wait(std::future::poll_fn(|context| thread.poll_event(context, regs)))
