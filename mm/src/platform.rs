@@ -222,6 +222,12 @@ pub trait GuestThread: Send + Sync {
         Poll::Ready(Ok(()))
     }
 
+    /// A new thread of the same address space, made by this one, which stands still: [`AddressSpace::spawn`] without a round
+    /// trip to anybody else. `Err`: it cannot; the state is given back for the other way.
+    fn spawn(&mut self, state: ThreadState) -> Spawned<'_> {
+        Err(state)
+    }
+
     /// Rewrites the site that `hot_site` gave, if that can be done now. `area`: a mapping for the platform's own
     /// use, see [`HotSite::needs_area`]. Until it is done, nobody may apply operations to the address space or
     /// copy it.
@@ -229,6 +235,9 @@ pub trait GuestThread: Send + Sync {
         Box::pin(async { Ok(()) })
     }
 }
+
+/// What [`GuestThread::spawn`] gives.
+pub type Spawned<'a> = core::result::Result<PlatformFuture<'a, Box<dyn GuestThread>>, ThreadState>;
 
 /// A call site that the platform would like to rewrite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -260,6 +260,8 @@ fn carried(program: &mut Program) {
     program.rule(libc::SYS_mremap, &[window, Check::Guest(0, 2), Check::Is(3, 0)]);
     let moves = (libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED) as u64;
     program.rule(libc::SYS_mremap, &[window, Check::Guest(4, 2), Check::Is(3, moves)]);
+    // A thread with the same filters: one more that the host's limits count.
+    program.rule(libc::SYS_clone, &[Check::Is(0, clone::THREAD)]);
 }
 
 /// Advice that guest threads carry out themselves.
@@ -482,6 +484,16 @@ mod tests {
             assert_eq!(call(libc::SYS_mremap, [0x1_0000, 0x1000, len, 3, addr, 0]), answer);
             assert_eq!(call(libc::SYS_mremap, [addr, len, 0x1000, 3, 0x1_0000, 0]), answer);
         }
+    }
+
+    #[test]
+    fn guest_threads_make_one_kind_of_clone() {
+        let clone = |flags| as_guest(layout::TEXT + 9, libc::SYS_clone, [flags, 0, 0, 0, 0, 0]);
+        assert_eq!(clone(clone::THREAD), ALLOW);
+        for bit in 0..64 {
+            assert_eq!(clone(clone::THREAD ^ 1 << bit), KILL, "{bit}");
+        }
+        assert_eq!(as_guest(layout::TEXT + 9, libc::SYS_clone3, [0; 6]), KILL);
     }
 
     #[test]

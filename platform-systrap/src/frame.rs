@@ -97,7 +97,7 @@ impl Channel {
     pub fn prepare(self, arena: &Arena, shape: &Shape, regs: &Regs, extended: &[u8]) -> u64 {
         let address = self.write_frame(arena, shape, regs, extended);
         arena.store32(self.header(channel::ALIVE), 1);
-        arena.u32(self.header(channel::WORD)).store(channel::POSTED, Ordering::Release);
+        arena.u32(self.header(channel::WORD)).store(channel::TAKEN, Ordering::Release);
         address
     }
 
@@ -181,6 +181,11 @@ impl Channel {
             }
             _ => None,
         }
+    }
+
+    /// What the last of its operations returned.
+    pub fn carry_result(self, arena: &Arena) -> i64 {
+        arena.load64(self.header(channel::CARRY_RESULT)) as i64
     }
 
     /// What stopped the thread. `None`: the channel makes no sense.

@@ -144,6 +144,8 @@ pub mod channel {
     pub const CARRY: u64 = 56;
     /// In the header: the first error of one of them, or 0.
     pub const CARRY_ERROR: u64 = 64;
+    /// In the header: what the last of them returned.
+    pub const CARRY_RESULT: u64 = 72;
     /// In the header: operations that the thread carries out itself, as in an order page.
     pub const CARRIED: u64 = 512;
     /// The most of them.

@@ -266,19 +266,30 @@ pub fn waits(words: &[u64]) -> impl Iterator<Item = List> {
 /// The operation whose result is the new thread's id.
 pub const SPAWNED: u64 = 1;
 
-/// The list that maps a channel and starts a thread on it.
-pub fn spawn(channel: Channel, frame: u64, descriptors: Descriptors) -> List {
-    List { ops: end(start(channel, frame, descriptors)), files: Vec::new() }
+/// The list that maps a channel and starts a thread on it, and maps channels for later ones.
+pub fn spawn(channel: Channel, frame: u64, spares: &[Channel], descriptors: Descriptors) -> List {
+    let mut ops = start(channel, frame, descriptors);
+    ops.extend(spares.iter().map(|spare| map_channel(*spare, descriptors).with(op::IGNORE)));
+    List { ops: end(ops), files: Vec::new() }
+}
+
+fn map_channel(channel: Channel, descriptors: Descriptors) -> Op {
+    let both = (libc::PROT_READ | libc::PROT_WRITE) as u64;
+    let fixed = (libc::MAP_SHARED | libc::MAP_FIXED) as u64;
+    let fd = descriptors.channels().into();
+    let arguments = [channel.address, layout::CHANNEL_LEN, both, fixed, fd, channel.offset];
+    Op::new(libc::SYS_mmap, &arguments)
+}
+
+/// The call that makes a thread on a mapped channel.
+pub fn clone_thread(channel: Channel, frame: u64) -> Op {
+    let arguments = [clone::THREAD, frame, 0, channel.alive_address(), 0];
+    Op::new(libc::SYS_clone, &arguments).with(op::THREAD)
 }
 
 /// Maps a channel and starts a thread on it.
 fn start(channel: Channel, frame: u64, descriptors: Descriptors) -> Vec<Op> {
-    let both = (libc::PROT_READ | libc::PROT_WRITE) as u64;
-    let fixed = (libc::MAP_SHARED | libc::MAP_FIXED) as u64;
-    let fd = descriptors.channels().into();
-    let map = [channel.address, layout::CHANNEL_LEN, both, fixed, fd, channel.offset];
-    let start = [clone::THREAD, frame, 0, channel.alive_address(), 0];
-    vec![Op::new(libc::SYS_mmap, &map), Op::new(libc::SYS_clone, &start).with(op::THREAD)]
+    vec![map_channel(channel, descriptors), clone_thread(channel, frame)]
 }
 
 /// The operation whose result is the child's process id, or an error.

@@ -74,8 +74,8 @@ impl Slot {
 pub enum Goal {
     /// Memory operations; the last list of a batch says so.
     Batch(Arc<Ticket<()>>, bool),
-    /// A thread.
-    Spawn(Arc<Slot>, Arc<Ticket<Thread>>),
+    /// A thread, and places for others.
+    Spawn(Arc<Slot>, Vec<Arc<Slot>>, Arc<Ticket<Thread>>),
     /// A copy of the stub.
     Fork(Box<Kit>),
 }
@@ -98,7 +98,10 @@ struct Queue {
 #[derive(Default)]
 struct Threads {
     slots: Vec<Arc<Slot>>,
+    /// Those of threads that have ended or will.
     retired: VecDeque<Arc<Slot>>,
+    /// Those whose channels are mapped for threads to come.
+    spare: Vec<Arc<Slot>>,
 }
 
 /// Operations that a guest thread carries out itself, and the range that they are about.
@@ -106,6 +109,9 @@ struct Errand {
     slot: Arc<Slot>,
     range: (u64, u64),
 }
+
+/// The most channels that are mapped ahead at a time.
+const SPARE: usize = 16;
 
 /// See the module.
 pub struct Process {
@@ -374,16 +380,12 @@ impl Process {
                     wakers.extend(ticket.complete(result));
                 }
             }
-            Goal::Spawn(slot, ticket) => {
-                let result = self.error().map(|()| self.result(SPAWNED));
-                let result = match result {
-                    Ok(tid) if tid > 0 => {
-                        slot.tid.store(tid as i32, Ordering::Relaxed);
-                        Ok(Thread::new(Arc::clone(self), slot))
-                    }
-                    Ok(error) => Err(self.not_spawned(slot, errno(error))),
-                    Err(error) => Err(self.not_spawned(slot, error)),
-                };
+            Goal::Spawn(slot, spares, ticket) => {
+                let error = self.error();
+                if error.is_ok() {
+                    self.keep_spares(spares);
+                }
+                let result = self.spawned(slot, error.map(|()| self.result(SPAWNED)));
                 wakers.extend(ticket.complete(result));
             }
             Goal::Fork(kit) => {
@@ -500,31 +502,68 @@ impl Process {
         );
     }
 
-    /// A place for a thread, with its first frame; and the frame's address in the stub.
-    pub fn new_slot(&self, regs: &Regs, extended: &[u8]) -> Result<(Arc<Slot>, u64)> {
-        let arena = &self.shared.channels;
+    /// A place for a thread whose channel is mapped, if there is one that nobody uses.
+    pub fn mapped_slot(&self) -> Option<Arc<Slot>> {
         let mut threads = self.threads.lock();
-        let slot = match threads.retired.pop_front() {
-            Some(slot) if !slot.channel.is_alive(arena) => slot,
-            other => {
-                threads.retired.extend(other); // its host thread has not ended yet
-                let index = threads.slots.len() as u64;
-                if index >= layout::CHANNEL_COUNT {
-                    return Err(Errno::EAGAIN);
-                }
-                let place = self.shared.channel_numbers.take().ok_or(Errno::EAGAIN)?;
-                let channel = Channel {
-                    offset: Shared::channel_offset(place),
-                    address: layout::CHANNELS + index * layout::CHANNEL_LEN,
-                };
-                let slot = Arc::new(Slot::new(place, channel));
-                threads.slots.push(Arc::clone(&slot));
-                slot
-            }
+        match threads.retired.pop_front() {
+            Some(slot) if !slot.channel.is_alive(&self.shared.channels) => return Some(slot),
+            // Its host thread has not ended yet.
+            other => threads.retired.extend(other),
+        }
+        threads.spare.pop()
+    }
+
+    /// A place for a thread, and places whose channels are to be mapped for later ones: the more threads there are the more.
+    pub fn new_slots(&self) -> Result<(Arc<Slot>, Vec<Arc<Slot>>)> {
+        if let Some(slot) = self.mapped_slot() {
+            return Ok((slot, Vec::new()));
+        }
+        let mut threads = self.threads.lock();
+        let count = threads.slots.len().min(SPARE);
+        let slot = self.add_slot(&mut threads)?;
+        let spares = (0..count).map_while(|_| self.add_slot(&mut threads).ok()).collect();
+        Ok((slot, spares))
+    }
+
+    fn add_slot(&self, threads: &mut Threads) -> Result<Arc<Slot>> {
+        let index = threads.slots.len() as u64;
+        if index >= layout::CHANNEL_COUNT {
+            return Err(Errno::EAGAIN);
+        }
+        let place = self.shared.channel_numbers.take().ok_or(Errno::EAGAIN)?;
+        let channel = Channel {
+            offset: Shared::channel_offset(place),
+            address: layout::CHANNELS + index * layout::CHANNEL_LEN,
         };
+        let slot = Arc::new(Slot::new(place, channel));
+        threads.slots.push(Arc::clone(&slot));
+        Ok(slot)
+    }
+
+    /// Makes a place ready for a thread that begins with these registers; its frame's address in the stub.
+    pub fn prepare(&self, slot: &Slot, regs: &Regs, extended: &[u8]) -> u64 {
+        self.unclaim(slot);
         slot.state.store(0, Ordering::SeqCst);
-        let frame = slot.channel.prepare(arena, &self.shared.shape, regs, extended);
-        Ok((slot, frame))
+        slot.channel.prepare(&self.shared.channels, &self.shared.shape, regs, extended)
+    }
+
+    /// The thread that was made, or the error that was found instead of its id.
+    pub fn spawned(self: &Arc<Self>, slot: Arc<Slot>, tid: Result<i64>) -> Result<Thread> {
+        match tid {
+            Ok(tid) if tid > 0 => {
+                slot.tid.store(tid as i32, Ordering::Relaxed);
+                Ok(Thread::new(Arc::clone(self), slot))
+            }
+            Ok(error) => Err(self.not_spawned(slot, errno(error))),
+            Err(error) => Err(self.not_spawned(slot, error)),
+        }
+    }
+
+    /// Channels that were to be mapped for later threads.
+    fn keep_spares(&self, spares: Vec<Arc<Slot>>) {
+        let is_mapped = |(at, _): &(usize, _)| self.result(SPAWNED + 1 + *at as u64) >= 0;
+        let mapped = spares.into_iter().enumerate().filter(is_mapped);
+        self.threads.lock().spare.extend(mapped.map(|(_, slot)| slot));
     }
 
     /// All places for threads.
@@ -589,7 +628,7 @@ pub fn write_ops(shared: &Shared, place: u32, ops: &[crate::order::Op]) {
 fn abandon(shared: &Shared, goal: Goal, error: Errno, wakers: &mut Wakers) {
     match goal {
         Goal::Batch(ticket, _) => wakers.extend(ticket.complete(Err(error))),
-        Goal::Spawn(_, ticket) => wakers.extend(ticket.complete(Err(error))),
+        Goal::Spawn(_, _, ticket) => wakers.extend(ticket.complete(Err(error))),
         Goal::Fork(kit) => wakers.extend(fork::abandon(shared, *kit, error)),
     }
 }

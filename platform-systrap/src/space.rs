@@ -12,6 +12,7 @@ use chitin_mm::{GuestMemory, HostOp};
 use nix::sys::uio::{RemoteIoVec, process_vm_readv, process_vm_writev};
 use nix::unistd::Pid;
 use parking_lot::Mutex;
+use smallvec::SmallVec;
 
 use crate::agent::Agent;
 use crate::layout;
@@ -88,10 +89,12 @@ pub fn start_thread(process: &Arc<Process>, state: &ThreadState) -> Result<Waiti
         drop(ticket.complete(Ok(thread)));
         return Ok(Waiting::new(Arc::clone(process), ticket));
     }
-    let (slot, frame) = process.new_slot(&state.regs, &extended)?;
-    let list = order::spawn(slot.channel, frame, shared.descriptors);
+    let (slot, spares) = process.new_slots()?;
+    let frame = process.prepare(&slot, &state.regs, &extended);
+    let channels: SmallVec<[_; 16]> = spares.iter().map(|spare| spare.channel).collect();
+    let list = order::spawn(slot.channel, frame, &channels, shared.descriptors);
     let ticket = Ticket::new();
-    let goal = Goal::Spawn(slot, Arc::clone(&ticket));
+    let goal = Goal::Spawn(slot, spares, Arc::clone(&ticket));
     process.submit([Order { list, goal }]);
     Ok(Waiting::new(Arc::clone(process), ticket))
 }

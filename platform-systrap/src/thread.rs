@@ -6,13 +6,16 @@
 //! A kick that comes while the thread is in its handler stays pending until the guest runs on, and would stop it
 //! for nothing then. Such a stop is recognised and the guest sent on without telling the task.
 
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 
 use chitin_abi::{Errno, Regs, Result};
 use chitin_mm::HostOp;
-use chitin_mm::platform::{DeathNotice, Event, GuestThread, HotSite, Interrupter, PlatformFuture};
+use chitin_mm::platform::{
+    DeathNotice, Event, GuestThread, HotSite, Interrupter, PlatformFuture, Spawned, ThreadState,
+};
 
 use crate::frame::Stopped;
 use crate::layout::{self, channel, trampoline};
@@ -554,6 +557,26 @@ impl GuestThread for Thread {
         }
     }
 
+    fn spawn(&mut self, state: ThreadState) -> Spawned<'_> {
+        // Signals are blocked in the handler only, and the new thread must not be interrupted before it is one.
+        let is_ready = self.fast.is_none() && !self.is_running && self.carry == Carry::Nothing;
+        let shared = Arc::clone(&self.process.shared);
+        let (true, Ok(extended)) = (is_ready, shared.shape.checked(&state.extended)) else {
+            return Err(state);
+        };
+        let Some(slot) = self.process.mapped_slot() else { return Err(state) };
+        let frame = self.process.prepare(&slot, &state.regs, &extended);
+        let clone = order::end(vec![order::clone_thread(slot.channel, frame)]);
+        self.slot.channel.set_carried(&shared.channels, &clone);
+        self.carry = Carry::Taken;
+        Ok(Box::pin(async move {
+            let done = poll_fn(|context| self.poll_carried(context)).await;
+            let tid = done.map(|()| self.slot.channel.carry_result(&shared.channels));
+            let thread = self.process.spawned(slot, tid)?;
+            Ok(Box::new(thread) as Box<dyn GuestThread>)
+        }))
+    }
+
     fn hot_site(&mut self) -> Option<HotSite> {
         let address = self.hot?;
         let is_near = self.process.patches.has_area(address);
@@ -628,8 +651,8 @@ impl Drop for Thread {
         }
         if self.carry == Carry::Taken {
             slot.channel.drop_carried(&shared.channels);
+            self.process.unclaim(slot);
         }
-        self.process.unclaim(slot);
         if self.is_running {
             *shared.running.cell(slot.place).lock() = Some(Listener::Ending);
             shared.running.mark(slot.place); // as in `poll_stop`

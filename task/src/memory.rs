@@ -12,7 +12,7 @@
 
 pub mod named;
 
-use core::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 use std::sync::Arc;
 
 use async_lock::Mutex as AsyncMutex;
@@ -83,6 +83,7 @@ pub struct Mm {
     pub aio: crate::syscalls::aio::Contexts,
     host: Arc<dyn AddressSpace>,
     users: AtomicUsize,
+    is_left: AtomicBool,
 }
 
 impl Mm {
@@ -96,6 +97,7 @@ impl Mm {
             aio: Default::default(),
             host,
             users: AtomicUsize::new(0),
+            is_left: AtomicBool::new(false),
         })
     }
 
@@ -133,6 +135,11 @@ impl Mm {
             drop(released);
         }
         last
+    }
+
+    /// Whether nobody uses it any more: true once.
+    pub fn is_left(&self) -> bool {
+        self.users() == 0 && !self.is_left.swap(true, Ordering::SeqCst)
     }
 
     /// How many tasks use it.

@@ -5,13 +5,21 @@ use std::time::Duration;
 
 use chitin_abi::{Errno, GuestAddr, Regs};
 use chitin_mm::HostOp;
-use chitin_mm::platform::{AddressSpace, Event, GuestThread};
+use chitin_mm::platform::{AddressSpace, Event, GuestThread, Platform, ThreadState};
 
-use crate::common::{CODE, DATA, Host, READ, WRITE, anonymous, at, raw};
+use crate::common::{CODE, DATA, Host, READ, STACK_TOP, WRITE, anonymous, at, raw};
 use crate::patched::{SITES, answer, prepare};
 
 /// Where nothing is mapped at first.
 const PLACE: u64 = 0x100_0000;
+/// The flags of a guest thread's clone.
+const THREAD: u64 = (libc::CLONE_VM
+    | libc::CLONE_FS
+    | libc::CLONE_FILES
+    | libc::CLONE_SIGHAND
+    | libc::CLONE_THREAD
+    | libc::CLONE_SYSVSEM
+    | libc::CLONE_CHILD_CLEARTID) as u64;
 const SHORT: Duration = Duration::from_millis(50);
 
 fn unmap(addr: u64, len: u64) -> HostOp {
@@ -214,4 +222,88 @@ fn some_stay_with_the_warden() {
     assert!(!thread.carry(&vec![unmap(DATA, 0x1000); 9], &[]));
     assert!(!thread.carry(&[unmap(DATA, 0xfff)], &[]), "not whole pages");
     assert!(!thread.carry(&[unmap(0x7fff_0000_0000, 0x1000)], &[]), "not the guest's");
+}
+
+/// A second thread that the first one makes, once there is a mapped channel for it.
+fn spawn_by(host: &Host, thread: &mut dyn GuestThread, regs: &Regs) -> Box<dyn GuestThread> {
+    let state = ThreadState { regs: *regs, extended: Vec::new() };
+    let Ok(made) = thread.spawn(state) else { panic!("there is a channel") };
+    host.wait(made).expect("a thread")
+}
+
+#[test]
+fn threads_make_threads() {
+    let host = Host::new();
+    let (space, mut thread, regs) = host.start(raw::adder());
+    let state = ThreadState { regs, extended: Vec::new() };
+    assert!(thread.spawn(state).is_err(), "nothing is mapped for it");
+    let first = host.spawn(&*space, &regs);
+    // One ended, one spare: from here on the warden is not asked any more.
+    drop(first);
+    let mut regs = Regs { rdi: DATA, rsi: 1, ..at(CODE) };
+    let mut others = vec![spawn_by(&host, &mut *thread, &regs)];
+    std::thread::sleep(SHORT); // until the host's thread has ended
+    others.push(spawn_by(&host, &mut *thread, &regs));
+    for other in &mut others {
+        other.resume(&regs).expect("it runs");
+    }
+    assert_eq!(host.run(&mut *thread, &mut regs), Event::Syscall);
+    for other in &mut others {
+        assert_eq!(host.event(&mut **other, &mut regs), Event::Syscall);
+    }
+    let mut sum = [0; 8];
+    space.memory().read(GuestAddr(DATA), &mut sum).expect("it is mapped");
+    assert_eq!(u64::from_ne_bytes(sum), 3_000_000);
+    // They are interrupted as any other, also before they have run.
+    others[0].interrupter().interrupt();
+    assert_eq!(host.run(&mut *others[0], &mut regs), Event::Interrupted);
+    let kick = others[1].interrupter();
+    regs = at(CODE);
+    (regs.rdi, regs.rcx) = (DATA, u64::MAX >> 1);
+    regs.rip = CODE + 5; // behind the loading of the counter
+    others[1].resume(&regs).expect("it runs");
+    std::thread::sleep(SHORT);
+    kick.interrupt();
+    assert_eq!(host.event(&mut *others[1], &mut regs), Event::Interrupted);
+}
+
+#[test]
+fn threads_come_and_go() {
+    let host = Host::new();
+    let (space, mut thread, start) = host.start(raw::caller());
+    let mut by_itself = 0;
+    for _ in 0..200 {
+        let state = ThreadState { regs: start, extended: Vec::new() };
+        let mut regs = start;
+        let mut other = match thread.spawn(state) {
+            Ok(made) => {
+                by_itself += 1;
+                host.wait(made).expect("a thread")
+            }
+            Err(state) => host.wait(space.spawn(state)).expect("a thread"),
+        };
+        assert_eq!(host.run(&mut *other, &mut regs), Event::Syscall);
+        assert_eq!(host.run(&mut *thread, &mut regs), Event::Syscall);
+    }
+    assert!(by_itself > 150, "{by_itself}");
+}
+
+/// Guest code that clones itself from the stub's text: what comes of it is a thread with the same filters, which ends with
+/// the process.
+#[test]
+fn stowaways_end_with_their_process() {
+    let host = Host::new();
+    let space = host.load(raw::jumper());
+    let base = host.platform.capabilities().max_address;
+    let site = crate::hostile::guest_sites(&host, base)[0];
+    let mut regs = Regs { rbx: site, rax: 56, rdi: THREAD, rsi: STACK_TOP - 0x8000, ..at(CODE) };
+    let mut thread = host.spawn(&*space, &regs);
+    thread.resume(&regs).expect("it runs");
+    let _ = host.event_within(&mut *thread, &mut regs, Duration::from_millis(200));
+    space.kill();
+    drop((thread, space));
+    let mut regs = at(CODE);
+    regs.rbx = 0;
+    let (_space, mut thread, _) = host.start(raw::caller());
+    assert_eq!(host.run(&mut *thread, &mut regs), Event::Syscall, "others go on");
 }

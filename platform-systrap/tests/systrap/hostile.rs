@@ -31,6 +31,12 @@ fn call_sites(text: &[u8], base: u64) -> Vec<u64> {
     calls.map(|(at, _)| base + TEXT + at as u64).collect()
 }
 
+/// Those of guest threads.
+pub fn guest_sites(host: &Host, base: u64) -> Vec<u64> {
+    let sites = call_sites(&stub_text(host, base), base);
+    sites.into_iter().filter(|site| *site < base + TEXT + 0x1000).collect()
+}
+
 /// What a guest comes to that jumps somewhere: an event, or nothing within a moment.
 fn jump(host: &Host, template: &dyn AddressSpace, regs: &Regs) -> Option<Event> {
     jump_within(host, template, regs, Duration::from_millis(200))

@@ -5,7 +5,10 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use chitin_abi::process::Rusage;
 use chitin_abi::time::Timeval;
 
+use chitin_mm::platform::GuestThread;
+
 use crate::context::Ctx;
+use crate::memory::Mm;
 use crate::process::wait::Report;
 use crate::task::Task;
 
@@ -50,6 +53,31 @@ pub fn process_cpu(task: &Task) -> (u64, u64) {
     let before = load(&task.group.exec_cpu);
     let counted = (before.0.saturating_add(host.0), before.1.saturating_add(host.1));
     (known.0.max(counted.0), known.1.max(counted.1))
+}
+
+/// Notes what a thread has used that is about to leave its address space. That counts the CPU time of all its threads,
+/// living and gone, so a thread is asked for its own only where processes share one.
+pub fn account_thread(task: &Task, mm: &Mm, thread: Option<&dyn GuestThread>) {
+    let threads = task.kernel.tree.lock().process(task.tgid()).map_or(1, |entry| entry.tasks.len());
+    if mm.users() > threads
+        && let Some(thread) = thread
+    {
+        task.cpu.set(thread.cpu_time());
+    } else if threads > 1 {
+        // That there was one is all that is to be seen until the process ends.
+        task.cpu.set((1, 0));
+    }
+    if mm.users() == 1 {
+        max_rss(task);
+    }
+}
+
+/// Notes what all threads of an address space have used that its last one has left.
+pub fn account_space(task: &Task, mm: &Mm) {
+    let (host, before) = (mm.host().cpu_time(), load(&task.group.exec_cpu));
+    let dead = load(&task.group.dead_cpu);
+    let rest = |host: u64, before: u64, dead: u64| host.saturating_add(before).saturating_sub(dead);
+    task.cpu.set((rest(host.0, before.0, dead.0), rest(host.1, before.1, dead.1)));
 }
 
 /// CPU time of the caller. One to three calls to the host.

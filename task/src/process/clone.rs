@@ -261,7 +261,7 @@ async fn make_child(
         let _ = mm.memory().write(request.child_tid, &local.to_ne_bytes());
     }
     let extended = cx.thread.extended_state();
-    let thread = mm.host().spawn(ThreadState { regs, extended }).await.map_err(host_failure)?;
+    let thread = new_thread(cx, mm, ThreadState { regs, extended }).await.map_err(host_failure)?;
     let group = if request.flags & CLONE_THREAD != 0 {
         Arc::clone(&parent.group)
     } else {
@@ -288,6 +288,21 @@ async fn make_child(
         child.clear_child_tid.store(request.child_tid.0, Ordering::Relaxed);
     }
     Ok((child, thread, regs))
+}
+
+/// The child's guest thread: made by the caller where they share memory, if that can be.
+async fn new_thread(
+    cx: &mut Ctx<'_>,
+    mm: &Arc<Mm>,
+    state: ThreadState,
+) -> Result<Box<dyn GuestThread>> {
+    if !Arc::ptr_eq(&cx.mm, mm) {
+        return mm.host().spawn(state).await;
+    }
+    match cx.thread.spawn(state) {
+        Ok(made) => made.await,
+        Err(state) => mm.host().spawn(state).await,
+    }
 }
 
 fn child_signals(parent: &Task, request: &CloneRequest) -> TaskSignals {

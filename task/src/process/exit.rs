@@ -16,6 +16,7 @@ use chitin_vfs::fdtable::FdTable;
 
 use super::{GroupExit, Tree, Zombie, jobs};
 use crate::kernel::Kernel;
+use crate::limits::usage;
 use crate::namespace::PidNamespace;
 use crate::ptrace::link;
 use crate::scheduler::wait::Waiter;
@@ -63,17 +64,16 @@ fn last_thread(task: &Arc<Task>) -> bool {
 /// What the guest's memory learns, and the end of the guest thread and, with its last user, of the address space.
 fn leave_memory(task: &Arc<Task>, thread: Option<Box<dyn GuestThread>>) {
     task.interrupt.set_guest(None);
-    if let Some(thread) = &thread {
-        task.cpu.set(thread.cpu_time());
-    }
     if let Some(mm) = task.mm() {
-        let (_, resident) = (0, mm.host().resident().0 / 1024);
-        task.group.max_rss.0.fetch_max(resident, Ordering::Relaxed);
+        usage::account_thread(task, &mm, thread.as_deref());
         crate::futex::robust::release_thread_words(task, &mm);
     }
     drop(thread);
-    let old = task.replace_mm(None);
-    drop(old);
+    if let Some(mm) = task.replace_mm(None)
+        && mm.is_left()
+    {
+        usage::account_space(task, &mm);
+    }
     if let Some(done) = task.vfork_done.lock().take() {
         done.complete();
     }

@@ -1,4 +1,4 @@
-//! Guest threads: memory operations that they carry out themselves, on their way back to the guest.
+//! Guest threads: memory operations and clones of themselves that they carry out on their way back to the guest.
 //!
 //! The list lies in the thread's own channel, so guest code can have put anything there: the filter lets no call through that
 //! does more than what guest code may do to its own memory. Interruptions wait: in the handler the signal is blocked, behind
@@ -28,6 +28,12 @@ macro_rules! carry {
         "mov r9, [r12 + 48]",
         "mov eax, [r12]",
         "syscall",
+        "test ebp, {f_thread}",
+        "jz .Lchitin_carry_parent",
+        "test rax, rax",
+        "jz chitin_stub_return",
+        ".Lchitin_carry_parent:",
+        "mov [rbx + {carry_result}], rax",
         "cmp rax, -4095",
         "jb .Lchitin_carry_done",
         "test ebp, {f_ignore}",

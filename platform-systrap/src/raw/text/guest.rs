@@ -162,6 +162,10 @@ macro_rules! back {
         "mov rbx, rsp",
         "or rbx, {channel_mask}",
         "sub rbx, {header_len} - 1",
+        // While a worker spins elsewhere, it will soon be told to go.
+        "mov rsi, {config}",
+        "cmp dword ptr [rsi + {spinner}], 0",
+        "jne 11b",
         "jmp 3b",
         // An agent comes here: rdi = address, eax = what is expected, edx = what is to be there.
         "chitin_stub_compare:",

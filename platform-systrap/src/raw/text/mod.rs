@@ -102,6 +102,7 @@ global_asm!(
     stay = const channel::STAY,
     carry = const channel::CARRY,
     carry_error = const channel::CARRY_ERROR,
+    carry_result = const channel::CARRY_RESULT,
     carried = const channel::CARRIED,
     carry_failed = const channel::CARRY_FAILED,
     carry_done = const channel::CARRY_DONE,
