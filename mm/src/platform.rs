@@ -132,6 +132,10 @@ pub trait AddressSpace: Send + Sync {
         None
     }
 
+    /// One more waits for a wake of the futex at `addr`, or (`waits` is false) no more. Said before the word is compared,
+    /// for as long as one waits.
+    fn expect_wakes(&self, _addr: GuestAddr, _waits: bool) {}
+
     /// Resident bytes, as the host counts them: (total, of files and shared memory).
     fn resident(&self) -> (u64, u64);
 
@@ -205,6 +209,11 @@ pub trait GuestThread: Send + Sync {
     fn hot_site(&mut self) -> Option<HotSite> {
         None
     }
+
+    /// Whether the platform may answer futex calls without an event that need none: a wake of a private word that nobody is
+    /// expected to wake ([`AddressSpace::expect_wakes`]), a wait for a word that has changed. It must not where
+    /// somebody wants to see the calls. Holds from the next `resume` on; a new thread's are all events.
+    fn answer_futexes(&mut self, _alone: bool) {}
 
     /// Takes operations that this thread, which stands still, carries out itself on its way back to the guest: `ops`
     /// up to the first that fails, then all of `optional`, whose failures don't matter. False: it does not take them, and

@@ -52,6 +52,16 @@ pub fn looks() -> (u32, u32) {
     (3_000 / each + 1, 40_000 / each + 1)
 }
 
+/// How many `pause` instructions take so many nanoseconds here.
+pub fn pauses(nanoseconds: u64) -> u32 {
+    let start = now();
+    for _ in 0..256 {
+        core::hint::spin_loop();
+    }
+    let each = (now().saturating_sub(start) / 256).clamp(2, 400);
+    (nanoseconds / each) as u32 + 1
+}
+
 /// The monotonic clock, nanoseconds.
 fn now() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
@@ -260,6 +270,7 @@ impl Sleeper {
 impl Doorbell for Sleeper {
     fn collect(&self) -> usize {
         let Some(bell) = self.bell() else { return 0 };
+        self.shared.publish_running();
         if !self.is_spinner() {
             return self.shared.collect(None);
         }

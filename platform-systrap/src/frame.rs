@@ -133,6 +133,7 @@ impl Channel {
         let top = self.header_address() + channel::FAST_REGISTERS + channel::FAST_LEN;
         arena.store64(self.header(channel::FAST_TOP), top);
         arena.store32(self.header(channel::CARRY), channel::IDLE);
+        arena.store32(self.header(channel::PATIENCE), channel::PATIENCE_FIRST);
         address
     }
 

@@ -62,6 +62,12 @@ pub mod config {
     pub const SPIN_POSTED: u64 = 0x480;
     /// How often it looks for the answer to a request that is taken before it sleeps.
     pub const SPIN_TAKEN: u64 = 0x484;
+    /// How many guests run.
+    pub const RUNNING: u64 = 0x4a0;
+    /// How many cores there are for them; 0 where it is not to be counted on.
+    pub const CORES: u64 = 0x4a4;
+    /// Pauses between two looks at a futex's word.
+    pub const LOOK_PAUSES: u64 = 0x4a8;
     /// `struct timespec`: for how long the warden waits for operations that another thread carries out.
     pub const CARRY_PATIENCE: u64 = 0x490;
     /// Instructions of the filters.
@@ -104,6 +110,10 @@ pub mod reply {
     pub const VECTOR: u64 = 0x840;
     /// A byte of data.
     pub const DATA: u64 = 0x850;
+    /// How many wait on futexes, by a hash of the address: a word each.
+    pub const WAITERS: u64 = 0xc00;
+    /// The hashes: the address's bits above the lowest two, as many as there are.
+    pub const WAITERS_COUNT: u64 = 256;
     /// Room for control messages.
     pub const CONTROL: u64 = 0x860;
     /// Bytes of that room.
@@ -141,11 +151,15 @@ pub mod channel {
     /// In the header: the address behind the flags' slot of [`FAST_REGISTERS`], where the stub begins to push.
     pub const FAST_TOP: u64 = 48;
     /// In the header: whether the operations of [`CARRIED`] are still to be carried out ([`UNDER_WAY`] and so on).
-    pub const CARRY: u64 = 56;
+    pub const CARRY: u64 = 384;
     /// In the header: the first error of one of them, or 0.
-    pub const CARRY_ERROR: u64 = 64;
+    pub const CARRY_ERROR: u64 = 392;
     /// In the header: what the last of them returned.
-    pub const CARRY_RESULT: u64 = 72;
+    pub const CARRY_RESULT: u64 = 400;
+    /// In the header: how often a thread looks at a futex's word before it waits; negative: not at all so many times.
+    pub const PATIENCE: u64 = 408;
+    /// [`PATIENCE`] of a new thread.
+    pub const PATIENCE_FIRST: u32 = 16;
     /// In the header: operations that the thread carries out itself, as in an order page.
     pub const CARRIED: u64 = 512;
     /// The most of them.
@@ -192,6 +206,8 @@ pub mod channel {
     pub const CONVERT: u32 = 8;
     /// Flag: carry out the operations of [`CARRIED`] first.
     pub const CARRYING: u32 = 16;
+    /// Flag: futex calls may be answered without the sentry.
+    pub const ALONE: u32 = 64;
     /// Flag: stop behind them.
     pub const STAY: u32 = 32;
 }

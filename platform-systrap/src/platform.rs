@@ -31,6 +31,9 @@ const FSGSBASE: u64 = 2;
 /// For how many seconds a warden waits for a thread that carries out operations. Only who forges its own channel takes
 /// longer.
 const CARRY_PATIENCE: u64 = 20;
+/// Nanoseconds between two looks of a stub at a futex's word: often enough not to be late, and seldom enough to leave the
+/// word to whom is to change it.
+const LOOK: u64 = 300;
 /// How long the first stub may take to say hello.
 const PATIENCE: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
 
@@ -120,6 +123,9 @@ impl Systrap {
             pid: std::process::id() as i32,
             given_up: Mutex::default(),
         };
+        if shared.cores.len() > 1 {
+            shared.orders.store32(config::CORES, shared.cores.len() as u32);
+        }
         let vdso = vdso::plan(&own_maps()).unwrap_or_default();
         shared.vdso = vdso.moves.iter().map(|one| one.1).min().unwrap_or(layout::VDSO_END);
         let first = start(&shared, &vdso)?;
@@ -224,6 +230,7 @@ fn configure(orders: &Arena, descriptors: Descriptors, fsgsbase: bool) -> io::Re
     orders.write(config::WORKER_OF, &cores);
     orders.store64(config::ONE, 1);
     orders.store64(config::CARRY_PATIENCE, CARRY_PATIENCE);
+    orders.store32(config::LOOK_PAUSES, doorbell::pauses(LOOK));
     let (posted, taken) = doorbell::looks();
     orders.store32(config::SPIN_POSTED, posted);
     orders.store32(config::SPIN_TAKEN, taken);

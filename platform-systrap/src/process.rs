@@ -466,6 +466,21 @@ impl Process {
         self.reuse.put_parked(slot);
     }
 
+    /// One more waits for a wake of a futex, or no more: its threads answer wakes that nobody waits for by themselves.
+    pub fn expect_wakes(&self, addr: u64, waits: bool) {
+        let hash = addr / 4 % reply::WAITERS_COUNT;
+        let count = self.shared.channels.u32(self.reply_offset() + reply::WAITERS + 4 * hash);
+        count.fetch_add(if waits { 1 } else { u32::MAX }, Ordering::SeqCst);
+    }
+
+    /// Nobody waits any more.
+    pub fn forget_waiters(&self) {
+        for hash in 0..reply::WAITERS_COUNT {
+            let offset = self.reply_offset() + reply::WAITERS + 4 * hash;
+            self.shared.channels.store32(offset, 0);
+        }
+    }
+
     /// Lets a thread carry out operations on a range itself, unless others are about it still.
     pub fn claim(&self, slot: &Arc<Slot>, range: (u64, u64)) -> bool {
         if self.active.load(Ordering::SeqCst) != 0 {

@@ -116,6 +116,7 @@ fn begin_again(process: &Process) {
     process.next_epoch();
     *process.reuse.cpu_before.lock() = now;
     process.patches.reset();
+    process.forget_waiters();
 }
 
 /// A new owner for a stub whose only thread stands still, and what empties it.

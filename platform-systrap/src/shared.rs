@@ -165,6 +165,14 @@ impl Shared {
         self.orders.u32(config::SPINNER).store(core, Ordering::SeqCst);
     }
 
+    /// Tells stubs how many guests run, as of now.
+    pub fn publish_running(&self) {
+        let (word, count) = (self.orders.u32(config::RUNNING), self.running.count() as u32);
+        if word.load(Ordering::Relaxed) != count {
+            word.store(count, Ordering::Relaxed);
+        }
+    }
+
     /// Says which worker serves a core.
     pub fn set_worker_of(&self, core: usize, worker: usize) {
         let core = core as u64 & 0x3ff;

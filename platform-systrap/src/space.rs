@@ -147,6 +147,10 @@ impl AddressSpace for Space {
         Some((Arc::new(space), ops))
     }
 
+    fn expect_wakes(&self, addr: GuestAddr, waits: bool) {
+        self.process.expect_wakes(addr.0, waits);
+    }
+
     fn resident(&self) -> (u64, u64) {
         if self.is_over() { (0, 0) } else { usage::resident(&self.process) }
     }

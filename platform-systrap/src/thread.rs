@@ -85,10 +85,10 @@ pub struct Thread {
     goal: Option<Goal>,
     /// What it carries out itself.
     carry: Carry,
+    /// Whether the stub may answer what needs no sentry.
+    is_alone: bool,
     /// What it stood still as before it last went on.
     went: Option<Fast>,
-    /// Where it went on last, of the times it did without `rt_sigreturn`.
-    last_rip: u64,
     /// A call of this site trapped, not for the first time.
     hot: Option<u64>,
 }
@@ -113,8 +113,8 @@ impl Thread {
             fast: None,
             goal: None,
             carry: Carry::Nothing,
+            is_alone: false,
             went: None,
-            last_rip: 0,
             hot: None,
         }
     }
@@ -256,7 +256,6 @@ impl Thread {
         if !self.may_run() {
             return false;
         }
-        self.last_rip = fast.rip;
         self.went = self.fast.take();
         self.carry_off();
         self.go();
@@ -331,7 +330,6 @@ impl Thread {
             let bases = (self.bases, regs.fs_base, regs.gs_base);
             self.load_fast(self.slot.channel.fast_frame(), regs);
             (self.bases, regs.fs_base, regs.gs_base) = bases;
-            regs.rip = self.last_rip;
             regs.rcx = regs.rip;
             regs.orig_rax = u64::MAX;
             return Event::Interrupted;
@@ -456,7 +454,8 @@ impl Thread {
     }
 
     fn mode(&self) -> u32 {
-        if self.is_fsgsbase() { channel::FSGSBASE } else { 0 }
+        let alone = if self.is_alone { channel::ALONE } else { 0 };
+        alone | if self.is_fsgsbase() { channel::FSGSBASE } else { 0 }
     }
 }
 
@@ -518,6 +517,10 @@ impl GuestThread for Thread {
         }
         let _ = self.take(&mut Regs::default());
         Poll::Ready(())
+    }
+
+    fn answer_futexes(&mut self, alone: bool) {
+        self.is_alone = alone;
     }
 
     fn carry(&mut self, ops: &[HostOp], optional: &[HostOp]) -> bool {

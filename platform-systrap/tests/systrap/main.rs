@@ -2,6 +2,7 @@
 
 mod carry;
 mod common;
+mod futexes;
 mod guests;
 mod hostile;
 mod lifetime;

@@ -140,11 +140,19 @@ impl FutexTable {
         waiter: &Arc<Waiter>,
     ) -> Result<()> {
         let Some(mut bucket) = self.lock(&waiter.key()) else { return Err(Errno::EFAULT) };
-        if read_word(memory, addr)? != value {
-            return Err(Errno::EAGAIN);
+        // Who does not see that it waits has changed the word before.
+        waiter.set_queued(true);
+        match read_word(memory, addr) {
+            Ok(word) if word == value => {
+                bucket.push(waiter);
+                return Ok(());
+            }
+            result => {
+                waiter.set_queued(false);
+                result.map(drop)?;
+            }
         }
-        bucket.push(waiter);
-        Ok(())
+        Err(Errno::EAGAIN)
     }
 
     /// Takes a waiter out of its queue; false if it has been woken.

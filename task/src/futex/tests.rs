@@ -30,7 +30,7 @@ const A: FutexKey = FutexKey::Private(1, 0x1000);
 const B: FutexKey = FutexKey::Private(1, 0x2000);
 
 fn queue(table: &FutexTable, words: &Words, key: FutexKey, bitset: u32) -> Arc<Signal> {
-    let signal = Signal::new();
+    let signal = Signal::with_host(None);
     let addr = if key == A { 0x1000 } else { 0x2000 };
     let value = read_word(words, GuestAddr(addr)).expect("mapped");
     let waiter = Waiter::new(key, bitset, &signal, 0);
@@ -41,7 +41,7 @@ fn queue(table: &FutexTable, words: &Words, key: FutexKey, bitset: u32) -> Arc<S
 #[test]
 fn a_wait_compares_under_the_lock() {
     let (table, words) = (FutexTable::default(), Words::new(&[(0x1000, 5)]));
-    let waiter = Waiter::new(A, MATCH_ANY, &Signal::new(), 0);
+    let waiter = Waiter::new(A, MATCH_ANY, &Signal::with_host(None), 0);
     assert_eq!(table.queue_if(&words, GuestAddr(0x1000), 4, &waiter), Err(Errno::EAGAIN));
     assert_eq!(table.queue_if(&words, GuestAddr(0x3000), 4, &waiter), Err(Errno::EFAULT));
     assert_eq!(table.waiting(), 0);
@@ -106,7 +106,7 @@ fn lock<'a>(word: u32, number: u32, queue: bool, signal: &'a Arc<Signal>) -> pi:
 fn locks_are_handed_over() {
     let (table, words) = (FutexTable::default(), Words::new(&[(0x1000, 0)]));
     let word = || read_word(&words, GuestAddr(0x1000)).expect("mapped");
-    let signal = Signal::new();
+    let signal = Signal::with_host(None);
     let attempt = table.lock_pi(&words, &lock(0, 10, true, &signal));
     assert!(matches!(attempt, Ok(pi::Attempt::Acquired)));
     assert_eq!(word(), 10);

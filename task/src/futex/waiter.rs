@@ -5,21 +5,36 @@ use core::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use core::task::{Poll, Waker};
 use std::sync::Arc;
 
+use chitin_abi::GuestAddr;
+use chitin_mm::platform::AddressSpace;
 use parking_lot::Mutex;
 
 use super::{FutexKey, FutexTable};
+use crate::memory::Mm;
 
-/// What a task waits on: is set once, by the first wake of one of its waiters.
+/// What a task waits on, also several words at once: is set once, by the first wake of one of its waiters.
 pub struct Signal {
     /// The index of the waiter that was woken first; negative before.
     woken: AtomicI64,
     waker: Mutex<Option<Waker>>,
+    /// Who is told which private words it waits on.
+    host: Option<Arc<dyn AddressSpace>>,
 }
 
 impl Signal {
-    /// One that is not set.
-    pub fn new() -> Arc<Self> {
-        Arc::new(Self { woken: AtomicI64::new(-1), waker: Mutex::new(None) })
+    /// One that is not set, of a task in this address space.
+    pub fn new(mm: &Mm) -> Arc<Self> {
+        Self::with_host(Some(Arc::clone(mm.host())))
+    }
+
+    pub(super) fn with_host(host: Option<Arc<dyn AddressSpace>>) -> Arc<Self> {
+        Arc::new(Self { woken: AtomicI64::new(-1), waker: Mutex::new(None), host })
+    }
+
+    fn expect(&self, key: FutexKey, waits: bool) {
+        if let (Some(host), FutexKey::Private(_, addr)) = (&self.host, key) {
+            host.expect_wakes(GuestAddr(addr), waits);
+        }
     }
 
     /// The index of the waiter that was woken first.
@@ -118,7 +133,12 @@ impl Waiter {
     }
 
     pub(super) fn set_key(&self, key: FutexKey) {
-        self.place.lock().key = key;
+        let mut place = self.place.lock();
+        if place.queued {
+            self.signal.expect(key, true);
+            self.signal.expect(place.key, false);
+        }
+        place.key = key;
     }
 
     pub(super) fn is_queued(&self) -> bool {
@@ -126,7 +146,11 @@ impl Waiter {
     }
 
     pub(super) fn set_queued(&self, queued: bool) {
-        self.place.lock().queued = queued;
+        let mut place = self.place.lock();
+        if place.queued != queued {
+            self.signal.expect(place.key, queued);
+        }
+        place.queued = queued;
     }
 
     pub(super) fn bitset(&self) -> u32 {

@@ -61,7 +61,6 @@ macro_rules! fast {
         "mov dword ptr [rbx + {signal}], {fast_signal}",
         "rdfsbase rax",
         "mov [rbx + {fs_base}], rax",
-        "mov dword ptr [rbx + {kicked}], 0",
         }
     };
 }

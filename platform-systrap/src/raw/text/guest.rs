@@ -11,7 +11,7 @@ macro_rules! handler {
         "or rbx, {channel_mask}",
         "sub rbx, {header_len} - 1",
         "cmp edi, {kick}",
-        "jne 1f",
+        "jne .Lchitin_no_kick",
         // In the code below, as far as it answers anyway: nothing to say.
         "mov rax, [rdx + 168]", // RIP in ucontext
         "lea rcx, [rip + chitin_stub_fast]",
@@ -25,6 +25,7 @@ macro_rules! handler {
         "mov eax, {sys_rt_sigreturn}",
         "syscall",
         "1:",
+        ".Lchitin_stopped:",
         "mov [rbx + {signal}], edi",
         "mov [rbx + {frame}], rsp",
         "test dword ptr [rbx + {flags}], {fsgsbase}",
@@ -44,6 +45,8 @@ macro_rules! answer {
     () => {
         $crate::raw::text::lines! {
         ".Lchitin_post:",
+        // Kicks that came before are seen by who takes the request.
+        "mov dword ptr [rbx + {kicked}], 0",
         "mov ecx, 0x7b", // as in CHITIN_RING
         "lsl r8d, ecx",
         "and r8d, 0xfff",
@@ -148,6 +151,7 @@ macro_rules! back {
         "CHITIN_LOAD",
         "jmp rcx",
         "16:",
+        "mov dword ptr [rbx + {kicked}], 0",
         "CHITIN_LOAD",
         "int3",
         "chitin_stub_converted:",

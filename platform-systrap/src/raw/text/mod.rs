@@ -25,6 +25,7 @@ use crate::layout::{self, channel, config, op, order, reply};
 
 mod carry;
 mod fast;
+mod futex;
 mod guest;
 mod warden;
 
@@ -75,8 +76,10 @@ global_asm!(
     fast::load!(),
     guest::handler!(),
     fast::fast!(),
+    futex::futex!(),
     guest::answer!(),
     carry::carry!(),
+    futex::fault!(),
     guest::back!(),
     fast::trap!(),
     ".balign 4096, 0xcc",
@@ -98,6 +101,18 @@ global_asm!(
     posted = const channel::POSTED,
     parked = const channel::PARKED,
     exit = const channel::EXIT,
+    alone = const channel::ALONE,
+    max_address = const layout::MAX_ADDRESS,
+    patience = const channel::PATIENCE,
+    patience_none = const -32,
+    patience_again = const 4,
+    patience_most = const 80,
+    running = const config::RUNNING,
+    cores = const config::CORES,
+    look_pauses = const config::LOOK_PAUSES,
+    waiters = const reply::WAITERS,
+    waiters_mask = const reply::WAITERS_COUNT - 1,
+    eagain = const libc::EAGAIN,
     carrying = const channel::CARRYING,
     stay = const channel::STAY,
     carry = const channel::CARRY,

@@ -35,7 +35,7 @@ pub(super) async fn lock(
 ) -> SysResult {
     let key = FutexKey::of(&cx.mm, uaddr, private)?;
     let kernel = Arc::clone(cx.kernel());
-    let signal = Signal::new();
+    let signal = Signal::new(&cx.mm);
     let contender = contender(cx);
     let mut queued = Queued::new(&kernel.futexes);
     loop {
@@ -81,7 +81,7 @@ pub(super) async fn wait_requeue(
     }
     let (from, to) = keys(cx, uaddr, uaddr2, private)?;
     let kernel = Arc::clone(cx.kernel());
-    let signal = Signal::new();
+    let signal = Signal::new(&cx.mm);
     let mut queued = Queued::new(&kernel.futexes);
     let word = (from, uaddr, val);
     let waiter = kernel.futexes.queue_for_lock(cx.memory(), word, to, contender(cx), &signal)?;

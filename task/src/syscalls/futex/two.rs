@@ -79,7 +79,7 @@ pub async fn futex_waitv(
     let deadline = read_deadline(cx, timeout, clockid)?;
     let words = read_words(cx, waiters, nr_futexes as usize)?;
     let kernel = Arc::clone(cx.kernel());
-    let signal = Signal::new();
+    let signal = Signal::new(&cx.mm);
     let mut queued = Queued::new(&kernel.futexes);
     for (index, word) in words.iter().enumerate() {
         let key = FutexKey::of(&cx.mm, word.uaddr, word.private)?;

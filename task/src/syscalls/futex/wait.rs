@@ -40,7 +40,7 @@ pub(super) async fn wait(cx: &mut Ctx<'_>, wait: Wait) -> SysResult {
     }
     let key = FutexKey::of(&cx.mm, wait.uaddr, wait.private)?;
     let kernel = Arc::clone(cx.kernel());
-    let signal = Signal::new();
+    let signal = Signal::new(&cx.mm);
     let waiter = Waiter::new(key, wait.bitset, &signal, 0);
     let mut queued = Queued::new(&kernel.futexes);
     kernel.futexes.queue_if(cx.memory(), wait.uaddr, wait.val, &waiter)?;

@@ -1,0 +1,122 @@
+//! Guest threads: futex calls from patched sites, as far as they need no sentry.
+//!
+//! - A wake of a private word that nobody waits on is answered here. The sentry counts its waiters by the address's
+//!   hash in the reply page, before it compares the word; the guest has changed the word before it comes here. So one of both
+//!   sees the other, and a wake is never lost.
+//! - A wait whose word has another value is answered here.
+//! - A wait without a time limit looks at the word for some microseconds before it goes to the sentry, while there is a core
+//!   for each guest that runs: who is to change it runs on one. Nobody can tell that from a caller that was late. How long
+//!   depends on what came of it before: a thread that has waited in vain looks less the next times.
+//!
+//! The word may not be readable. The fault is at `chitin_stub_look`, and the handler sends the thread on to ask the sentry.
+//!
+//! Costs: some 40 ns for what is answered here. A wait in vain costs its time on a core that nobody else needs.
+
+/// Behind `fast`, which has saved the registers; rbx = header.
+macro_rules! futex {
+    () => {
+        $crate::raw::text::lines! {
+        "cmp dword ptr [rbx + {fast_registers} + 13 * 8], {sys_futex}",
+        "jne .Lchitin_post",
+        "test dword ptr [rbx + {flags}], {alone}",
+        "jz .Lchitin_post",
+        "mov rdi, [rbx + {fast_registers} + 8 * 8]",
+        "test edi, 3",
+        "jnz .Lchitin_post",
+        "mov rax, {max_address}",
+        "cmp rdi, rax",
+        "jae .Lchitin_post",
+        "mov esi, [rbx + {fast_registers} + 9 * 8]",
+        "mov ecx, esi",
+        "and ecx, ~0x80", // FUTEX_PRIVATE_FLAG
+        "jz .Lchitin_futex_wait", // FUTEX_WAIT
+        "cmp ecx, 1", // FUTEX_WAKE
+        "je .Lchitin_futex_wake",
+        "cmp dword ptr [rbx + {fast_registers} + 1 * 8], 0", // of the others, the bitset
+        "je .Lchitin_post",
+        "cmp ecx, 10", // FUTEX_WAKE_BITSET
+        "je .Lchitin_futex_wake",
+        "and ecx, ~0x100", // FUTEX_CLOCK_REALTIME, without meaning where there is no time
+        "cmp ecx, 9", // FUTEX_WAIT_BITSET
+        "jne .Lchitin_post",
+        ".Lchitin_futex_wait:",
+        "cmp qword ptr [rbx + {fast_registers} + 2 * 8], 0", // the time limit
+        "jne .Lchitin_post",
+        "mov edx, [rbx + {fast_registers} + 12 * 8]",
+        "mov r8, {config}",
+        "mov r9d, [rbx + {patience}]",
+        "xor r10d, r10d",
+        ".Lchitin_futex_look:",
+        "chitin_stub_look:",
+        "cmp [rdi], edx",
+        "jne .Lchitin_futex_changed",
+        "cmp r10d, r9d",
+        "jge .Lchitin_futex_vain",
+        "mov eax, [r8 + {running}]",
+        "cmp eax, [r8 + {cores}]",
+        "ja .Lchitin_post",
+        "cmp dword ptr [rbx + {kicked}], 0",
+        "jne .Lchitin_post",
+        "add r10d, 1",
+        "mov ecx, [r8 + {look_pauses}]",
+        ".Lchitin_futex_pause:",
+        "pause",
+        "sub ecx, 1",
+        "ja .Lchitin_futex_pause",
+        "jmp .Lchitin_futex_look",
+        // Half as long the next time; not at all for a while behind the shortest.
+        ".Lchitin_futex_vain:",
+        "mov eax, {patience_none}",
+        "sar r9d, 1",
+        "cmovz r9d, eax",
+        "jns .Lchitin_futex_note",
+        "mov r9d, [rbx + {patience}]",
+        "add r9d, 1",
+        "mov eax, {patience_again}",
+        "cmovns r9d, eax",
+        ".Lchitin_futex_note:",
+        "mov [rbx + {patience}], r9d",
+        "jmp .Lchitin_post",
+        ".Lchitin_futex_changed:",
+        "mov qword ptr [rbx + {fast_registers} + 13 * 8], -{eagain}",
+        "test r10d, r10d",
+        "jz chitin_stub_back",
+        "lea eax, [r9 + r9 + 1]",
+        "cmp eax, {patience_most}",
+        "cmova eax, r9d",
+        "mov [rbx + {patience}], eax",
+        "jmp chitin_stub_back",
+        ".Lchitin_futex_wake:",
+        "test esi, 0x80",
+        "jz .Lchitin_post",
+        "lock or dword ptr [rbx + {kicked}], 0", // the guest's store comes before the load below
+        "mov eax, edi",
+        "shr eax, 2",
+        "and eax, {waiters_mask}",
+        "mov rcx, {reply} + {waiters}",
+        "cmp dword ptr [rcx + 4 * rax], 0",
+        "jne .Lchitin_post",
+        "mov qword ptr [rbx + {fast_registers} + 13 * 8], 0",
+        "jmp chitin_stub_back",
+        }
+    };
+}
+pub(super) use futex;
+
+/// Of the handler, for signals that are no kick: rdx = ucontext.
+macro_rules! fault {
+    () => {
+        $crate::raw::text::lines! {
+        ".Lchitin_no_kick:",
+        "lea rax, [rip + chitin_stub_look]",
+        "cmp [rdx + 168], rax", // RIP in ucontext
+        "jne .Lchitin_stopped",
+        "lea rax, [rip + .Lchitin_post]",
+        "mov [rdx + 168], rax",
+        "add rsp, 8",
+        "mov eax, {sys_rt_sigreturn}",
+        "syscall",
+        }
+    };
+}
+pub(super) use fault;
