@@ -4,8 +4,11 @@
 //! where it is shared. Waiters are in hash buckets with a lock each; a word is compared and its waiter queued
 //! under the bucket's lock, and a waker changes the word before it takes that lock, so no wake is lost.
 //!
-//! Costs: a wait takes one allocation and reads the word once through the platform; a wake without waiters takes
-//! one lock. Wakers run after the locks are released.
+//! Costs: a wait takes two allocations and reads the word once through the platform; a wake without waiters takes
+//! one lock. Wakers run after the locks are released. The platform is told who waits on private words
+//! ([`AddressSpace::expect_wakes`]), so that it need not ask for wakes of nobody.
+//!
+//! [`AddressSpace::expect_wakes`]: chitin_mm::platform::AddressSpace::expect_wakes
 //!
 //! Lock order: bucket (lower index first), then a waiter's place. Neither is held across a wait, and nothing
 //! else is locked under them but the platform's memory access.

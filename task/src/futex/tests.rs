@@ -1,5 +1,8 @@
 use std::collections::BTreeMap;
 
+use chitin_mm::HostOp;
+use chitin_mm::platform::{AddressSpace, GuestThread, PlatformFuture, ThreadState};
+
 use super::*;
 
 /// A guest's memory of words.
@@ -127,4 +130,87 @@ fn locks_are_handed_over() {
     assert_eq!(unlock(11), Ok(()));
     assert_eq!(word(), 0);
     assert!(!table.any_owned());
+}
+
+/// An address space that counts who is said to wait.
+#[derive(Default)]
+struct Counts(Mutex<BTreeMap<u64, i32>>);
+
+impl Counts {
+    fn of(&self, addr: u64) -> i32 {
+        self.0.lock().get(&addr).copied().unwrap_or(0)
+    }
+}
+
+impl AddressSpace for Counts {
+    fn apply(&self, _ops: Vec<HostOp>) -> PlatformFuture<'_, ()> {
+        Box::pin(async { Err(Errno::ENOSYS) })
+    }
+
+    fn fork(&self) -> PlatformFuture<'_, Arc<dyn AddressSpace>> {
+        Box::pin(async { Err(Errno::ENOSYS) })
+    }
+
+    fn spawn(&self, _state: ThreadState) -> PlatformFuture<'_, Box<dyn GuestThread>> {
+        Box::pin(async { Err(Errno::ENOSYS) })
+    }
+
+    fn memory(&self) -> &dyn GuestMemory {
+        self
+    }
+
+    fn expect_wakes(&self, addr: GuestAddr, waits: bool) {
+        *self.0.lock().entry(addr.0).or_default() += if waits { 1 } else { -1 };
+    }
+
+    fn kill(&self) {}
+
+    fn resident(&self) -> (u64, u64) {
+        (0, 0)
+    }
+
+    fn cpu_time(&self) -> (u64, u64) {
+        (0, 0)
+    }
+}
+
+/// Every word is 7 unless somebody is said to wait on it.
+impl GuestMemory for Counts {
+    fn read_partial(&self, addr: GuestAddr, buffer: &mut [u8]) -> Result<usize> {
+        let word = if self.of(addr.0) > 0 { 8_u32 } else { 7 };
+        buffer.copy_from_slice(&word.to_ne_bytes());
+        Ok(buffer.len())
+    }
+
+    fn write_partial(&self, _addr: GuestAddr, _bytes: &[u8]) -> Result<usize> {
+        Err(Errno::EFAULT)
+    }
+}
+
+#[test]
+fn the_platform_knows_who_waits() {
+    let (table, counts) = (FutexTable::default(), Arc::new(Counts::default()));
+    let host: Arc<dyn AddressSpace> = Arc::clone(&counts) as Arc<dyn AddressSpace>;
+    let waiter = |key| {
+        let signal = Signal::with_host(Some(Arc::clone(&host)));
+        Waiter::new(key, MATCH_ANY, &signal, 0)
+    };
+    let failed = table.queue_if(&*counts, GuestAddr(0x1000), 7, &waiter(A));
+    assert_eq!(failed, Err(Errno::EAGAIN), "it is said before the word is looked at");
+    assert_eq!(counts.of(0x1000), 0);
+    let waiters = [waiter(A), waiter(A), waiter(A)];
+    for waiter in &waiters {
+        table.queue_if(&*counts, GuestAddr(0x1000), 8, waiter).expect("it is queued");
+    }
+    assert_eq!(counts.of(0x1000), 3);
+    assert_eq!(table.wake(&A, 1, MATCH_ANY), Ok(1));
+    assert_eq!(counts.of(0x1000), 2);
+    let request = Requeue { from: A, to: B, expected: None, wake: 0, requeue: 1 };
+    assert_eq!(table.requeue(&*counts, &request), Ok(1));
+    assert_eq!((counts.of(0x1000), counts.of(0x2000)), (1, 1));
+    assert!(waiters.iter().rev().filter(|waiter| table.unqueue(waiter)).count() == 2);
+    assert_eq!((counts.of(0x1000), counts.of(0x2000)), (0, 0));
+    let shared = waiter(FutexKey::Shared(ObjectId::Anonymous(1), 0));
+    table.queue_if(&*counts, GuestAddr(0x3000), 7, &shared).expect("it is queued");
+    assert_eq!(counts.of(0x3000), 0, "others may wake it");
 }

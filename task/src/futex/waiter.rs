@@ -8,6 +8,7 @@ use std::sync::Arc;
 use chitin_abi::GuestAddr;
 use chitin_mm::platform::AddressSpace;
 use parking_lot::Mutex;
+use smallvec::SmallVec;
 
 use super::{FutexKey, FutexTable};
 use crate::memory::Mm;
@@ -188,13 +189,13 @@ impl Waiter {
 /// Keeps waiters queued; dropping it takes those out that were not woken.
 pub struct Queued<'a> {
     table: &'a FutexTable,
-    waiters: Vec<Arc<Waiter>>,
+    waiters: SmallVec<[Arc<Waiter>; 1]>,
 }
 
 impl<'a> Queued<'a> {
     /// Nothing queued yet.
     pub fn new(table: &'a FutexTable) -> Self {
-        Self { table, waiters: Vec::new() }
+        Self { table, waiters: SmallVec::new() }
     }
 
     /// Remembers a waiter that was queued.

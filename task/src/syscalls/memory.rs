@@ -43,6 +43,8 @@ pub fn limits_of(task: &Task) -> SpaceLimits {
 
 /// Plans with the caller's limits and has its guest thread carry it out, or the host.
 async fn update<T>(cx: &mut Ctx<'_>, plan: impl FnOnce(&mut Space) -> Planned<T>) -> SysResult<T> {
+    // One plan at a time.
+    cx.carry_out().await?;
     let limits = limits_of(cx.task);
     let planned = cx.mm.update_by(&mut **cx.thread, |space| {
         space.set_limits(limits);
