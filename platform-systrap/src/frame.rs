@@ -107,8 +107,8 @@ impl Channel {
         for at in (channel::HEADER - 0x1e00..channel::HEADER).step_by(8) {
             arena.store64(self.offset + at, 0);
         }
-        for at in (channel::FAST_REGISTERS..channel::FAST_REGISTERS + channel::FAST_LEN).step_by(8)
-        {
+        let registers = channel::FAST_REGISTERS..channel::FAST_REGISTERS + channel::FAST_LEN;
+        for at in registers.chain(channel::CARRY..channel::HEADER_LEN).step_by(8) {
             arena.store64(self.header(at), 0);
         }
     }

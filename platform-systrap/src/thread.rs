@@ -133,8 +133,8 @@ impl Thread {
         self.slot.channel.write_frame(&shared.channels, &shared.shape, regs, extended);
         self.slot.has_old_code.store(false, Ordering::SeqCst);
         self.fast = None;
+        self.went = None;
         self.hot = None;
-        self.last_rip = 0;
         // Not what any guest has: both are loaded.
         self.bases = (NO_BASE, NO_BASE);
     }

@@ -12,7 +12,7 @@
 
 pub mod named;
 
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 use std::sync::Arc;
 
 use async_lock::Mutex as AsyncMutex;
@@ -83,7 +83,8 @@ pub struct Mm {
     pub aio: crate::syscalls::aio::Contexts,
     host: Arc<dyn AddressSpace>,
     users: AtomicUsize,
-    is_left: AtomicBool,
+    /// CPU time of all its threads, once the last one has left.
+    last_cpu: Mutex<Option<(u64, u64)>>,
 }
 
 impl Mm {
@@ -97,7 +98,7 @@ impl Mm {
             aio: Default::default(),
             host,
             users: AtomicUsize::new(0),
-            is_left: AtomicBool::new(false),
+            last_cpu: Mutex::new(None),
         })
     }
 
@@ -127,6 +128,7 @@ impl Mm {
         let last = self.users.fetch_sub(1, Ordering::SeqCst) == 1;
         if last {
             crate::syscalls::aio::close_all(&self.aio);
+            *self.last_cpu.lock() = Some(self.host.cpu_time());
             match domain() {
                 Some(domain) => self.host.retire(&domain),
                 None => self.host.kill(),
@@ -137,9 +139,9 @@ impl Mm {
         last
     }
 
-    /// Whether nobody uses it any more: true once.
-    pub fn is_left(&self) -> bool {
-        self.users() == 0 && !self.is_left.swap(true, Ordering::SeqCst)
+    /// CPU time of all its threads, once the last one has left; for one who asks.
+    pub fn take_last_cpu(&self) -> Option<(u64, u64)> {
+        self.last_cpu.lock().take()
     }
 
     /// How many tasks use it.

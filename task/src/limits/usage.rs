@@ -73,8 +73,8 @@ pub fn account_thread(task: &Task, mm: &Mm, thread: Option<&dyn GuestThread>) {
 }
 
 /// Notes what all threads of an address space have used that its last one has left.
-pub fn account_space(task: &Task, mm: &Mm) {
-    let (host, before) = (mm.host().cpu_time(), load(&task.group.exec_cpu));
+pub fn account_space(task: &Task, host: (u64, u64)) {
+    let before = load(&task.group.exec_cpu);
     let dead = load(&task.group.dead_cpu);
     let rest = |host: u64, before: u64, dead: u64| host.saturating_add(before).saturating_sub(dead);
     task.cpu.set((rest(host.0, before.0, dead.0), rest(host.1, before.1, dead.1)));

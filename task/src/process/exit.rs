@@ -70,9 +70,9 @@ fn leave_memory(task: &Arc<Task>, thread: Option<Box<dyn GuestThread>>) {
     }
     drop(thread);
     if let Some(mm) = task.replace_mm(None)
-        && mm.is_left()
+        && let Some(cpu) = mm.take_last_cpu()
     {
-        usage::account_space(task, &mm);
+        usage::account_space(task, cpu);
     }
     if let Some(done) = task.vfork_done.lock().take() {
         done.complete();
