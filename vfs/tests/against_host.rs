@@ -60,7 +60,7 @@ fn served(
     let (_, root) = HostFs::new(root, HostOptions { cache, ..HostOptions::default() }).unwrap();
     let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
     std::thread::spawn(move || {
-        let server = Server::new(Trees::new(vec![root]));
+        let server = Server::new(Trees::new(root));
         let mut server = if plain { server.plain_only() } else { server };
         serve(&theirs.into(), &mut server)
     });

@@ -7,6 +7,7 @@
 //! The server is one loop on one thread: requests are answered in order.
 
 use core::mem::MaybeUninit;
+use std::collections::BTreeMap;
 use std::io::IoSlice;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -30,16 +31,24 @@ use crate::host_errno::from_host;
 use crate::inode::Inode;
 use crate::io::{SliceSource, VecSink};
 
-/// Serves the trees whose roots it is given, by the names `0`, `1`, …; the empty name and `/` are the first.
+/// Serves trees by name.
+#[derive(Default)]
 pub struct Trees {
-    roots: Vec<Arc<dyn Inode>>,
+    roots: BTreeMap<Vec<u8>, Arc<dyn Inode>>,
     env: VfsEnv,
 }
 
 impl Trees {
-    /// A server of these trees.
-    pub fn new(roots: Vec<Arc<dyn Inode>>) -> Self {
-        Self { roots, env: VfsEnv::default() }
+    /// A server of one tree, by the empty name or `/`, which is what clients of one tree ask for.
+    pub fn new(root: Arc<dyn Inode>) -> Self {
+        Self::default().with(b"/", Arc::clone(&root)).with(b"", root)
+    }
+
+    /// The same server with one more tree.
+    #[must_use]
+    pub fn with(mut self, name: &[u8], root: Arc<dyn Inode>) -> Self {
+        self.roots.insert(name.to_vec(), root);
+        self
     }
 }
 
@@ -73,14 +82,7 @@ impl Handler for Trees {
     type Descriptor = Arc<OwnedFd>;
 
     fn attach(&mut self, name: &[u8], _uid: u32) -> Result<(Node, Qid)> {
-        let index = match name {
-            b"" | b"/" => 0,
-            digits => {
-                let text = core::str::from_utf8(digits).map_err(|_| Errno::ENOENT)?;
-                text.parse().map_err(|_| Errno::ENOENT)?
-            }
-        };
-        let root: &Node = self.roots.get::<usize>(index).ok_or(Errno::ENOENT)?;
+        let root = self.roots.get(name).ok_or(Errno::ENOENT)?;
         Ok((Arc::clone(root), qid_of(root.as_ref())?))
     }
 

@@ -39,7 +39,7 @@ impl World {
         let directory = TempDir::new().unwrap();
         let (session, server) = session(directory.path(), plain, cache);
         let options = GoferOptions { cache, ..GoferOptions::default() };
-        let (_, root) = GoferFs::new(&session, b"0", options).unwrap();
+        let (_, root) = GoferFs::new(&session, b"", options).unwrap();
         Self { directory, root, session, server }
     }
 
@@ -63,7 +63,7 @@ fn session(path: &Path, plain: bool, cache: CachePolicy) -> (Arc<Session>, UnixS
     let (ours, theirs) = UnixStream::pair().unwrap();
     let server_end = theirs.try_clone().unwrap();
     std::thread::spawn(move || {
-        let server = Server::new(Trees::new(vec![root]));
+        let server = Server::new(Trees::new(root));
         let mut server = if plain { server.plain_only() } else { server };
         serve(&theirs.into(), &mut server)
     });

@@ -212,6 +212,10 @@ impl Inode for OverlayInode {
         Ok(found?)
     }
 
+    fn caches_entries(&self) -> bool {
+        self.fs.caches_entries
+    }
+
     fn create(&self, name: &[u8], new: &NewFile) -> Result<Arc<dyn Inode>> {
         self.make(name, new, |upper| upper.create(name, new))
     }

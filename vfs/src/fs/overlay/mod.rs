@@ -20,6 +20,7 @@
 //! References: the kernel's `Documentation/filesystems/overlayfs.rst`.
 
 mod change;
+mod changes;
 mod copy_up;
 mod dir;
 mod file;
@@ -39,6 +40,7 @@ use chitin_abi::{Errno, Result};
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 
+pub use self::changes::{Change, ChangeKind, changes};
 pub use self::inode::OverlayInode;
 use self::inode::{Layers, Place};
 use self::links::LinkTable;
@@ -86,6 +88,8 @@ pub struct Overlay {
     file_systems: Vec<usize>,
     inodes: Mutex<HashMap<Key, Weak<OverlayInode>>>,
     links: LinkTable,
+    /// Nobody else changes any of the layers.
+    caches_entries: bool,
     /// For opening files of the layers.
     env: VfsEnv,
 }
@@ -122,9 +126,11 @@ impl Overlay {
                 file_systems.push(address);
             }
         }
+        let caches_entries = lowers.iter().chain(&upper).all(|layer| layer.caches_entries());
         let shared = VfsShared::new(Arc::clone(&options.clock));
         let source = options.source.clone();
         let fs = Arc::new(Self {
+            caches_entries,
             upper: upper.clone(),
             lowers: lowers.clone(),
             file_systems,

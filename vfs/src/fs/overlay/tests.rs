@@ -304,3 +304,54 @@ fn guests_mount_overlays() {
     mount(b"lowerdir=/u:/l2", "/m2").unwrap();
     assert_eq!(world.list("/m2"), ["a"]);
 }
+
+/// What an overlay says of itself: additions, changes, removals, moved and replaced directories.
+#[test]
+fn changes_are_listed() {
+    let layers = overlay(|lower| {
+        for dir in ["/d", "/d/e", "/moved", "/gone"] {
+            lower.mkdir(dir);
+        }
+        for file in ["/d/f", "/d/e/g", "/moved/h", "/gone/i", "/same"] {
+            lower.write(file, "old");
+        }
+    });
+    let merged = &layers.merged;
+    merged.write("/d/f", "new");
+    merged.write("/d/e/new", "x");
+    let walk = merged.walk();
+    walk.rename(b"/moved", &walk, b"/d/there", 0).unwrap();
+    walk.unlink(b"/gone/i").unwrap();
+    walk.rmdir(b"/gone").unwrap();
+    merged.mkdir("/gone");
+    merged.write("/gone/j", "y");
+    let mut found = Vec::new();
+    let root = merged.namespace.root().inode();
+    super::changes(&root, &mut |change| {
+        let kind = match change.kind {
+            super::ChangeKind::Added => 'A',
+            super::ChangeKind::Changed => 'C',
+            super::ChangeKind::Removed => 'D',
+        };
+        assert_eq!(change.inode.is_none(), kind == 'D');
+        let opaque = if change.opaque { "!" } else { "" };
+        found.push(format!("{kind} {}{opaque}", String::from_utf8_lossy(change.path)));
+        Ok(())
+    })
+    .unwrap();
+    found.sort();
+    let expected = [
+        "A d/e/new",
+        "A d/there",
+        "A d/there/h",
+        "A gone/j",
+        "C d",
+        "C d/e",
+        "C d/f",
+        "C gone!",
+        "D moved",
+    ];
+    assert_eq!(found, expected);
+    let (_, plain) = Tmpfs::new(TmpfsOptions::default()).unwrap();
+    assert_eq!(super::changes(&plain, &mut |_| Ok(())), Err(Errno::EINVAL));
+}
