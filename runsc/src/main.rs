@@ -6,6 +6,7 @@ mod cli;
 mod confine;
 mod control;
 mod error;
+mod gofer;
 mod log;
 mod network;
 mod oci;

@@ -15,12 +15,13 @@ use chitin_vfs::cred::Cred;
 use chitin_vfs::env::VfsEnv;
 use chitin_vfs::fs::host::stdio;
 use chitin_vfs::host_poll::HostPoll;
+use chitin_vfs::inode::Inode;
 use chitin_vfs::namespace::MountNamespace;
 use chitin_vfs::tty::relay::Relay;
 use parking_lot::{Condvar, Mutex};
 
-use super::console;
 use super::server::Machine;
+use super::{console, export};
 use crate::control::{Descriptor, ExecRequest, ProcessInfo, Request, Response, Target};
 use crate::error::{Context as _, Failure, Result};
 use crate::fail;
@@ -42,6 +43,8 @@ enum Phase {
 pub(crate) struct Container {
     kernel: Arc<Kernel>,
     mounts: Arc<MountNamespace>,
+    /// The root directory that it began with.
+    root: Arc<dyn Inode>,
     seccomp: Option<Program>,
     phase: Mutex<Phase>,
     changed: Condvar,
@@ -87,6 +90,7 @@ impl Container {
             process: spec,
         };
         Ok(Arc::new(Self {
+            root: parts.mounts.root().inode(),
             kernel: parts.kernel,
             mounts: parts.mounts,
             seccomp,
@@ -245,6 +249,18 @@ impl Container {
         }
     }
 
+    /// Writes what was changed in the root to a descriptor.
+    fn changes(
+        &self,
+        descriptors: Vec<OwnedFd>,
+        write: impl FnOnce(&Arc<dyn Inode>, std::fs::File) -> Result<()>,
+    ) -> Result<Response> {
+        let Some(to) = descriptors.into_iter().next() else {
+            return fail!("there is nothing to write to");
+        };
+        write(&self.root, to.into()).map(|()| Response::Done)
+    }
+
     fn processes(&self) -> Result<Response> {
         let init = self.init()?;
         let list = self.kernel.processes(Some(init)).into_iter().map(|process| ProcessInfo {
@@ -277,6 +293,8 @@ impl Machine for Container {
             }
             Request::State => Ok(Response::State { status: self.status().to_owned() }),
             Request::Resize { pid, rows, columns } => self.resize(pid, rows, columns),
+            Request::Diff => self.changes(descriptors, export::list),
+            Request::Export => self.changes(descriptors, export::archive),
         }
     }
 }

@@ -3,7 +3,6 @@
 //! All of it happens inside the sandbox's own kernel: paths are walked by the kernel's rules from the container's
 //! root, so that a symbolic link in an image leads nowhere else.
 
-use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path as HostPath};
 use std::sync::Arc;
@@ -12,47 +11,33 @@ use chitin_abi::Errno;
 use chitin_abi::fs::{OpenFlags, S_IFREG, makedev};
 use chitin_vfs::cred::Cred;
 use chitin_vfs::env::VfsEnv;
-use chitin_vfs::fs::host::{CachePolicy, HostFs, HostOptions};
 use chitin_vfs::fs::overlay::{Overlay, OverlayOptions};
 use chitin_vfs::fs::tmpfs::{Tmpfs, TmpfsOptions};
-use chitin_vfs::inode::Inode;
 use chitin_vfs::io::SliceSource;
 use chitin_vfs::mount::{MountFlags, NewMount};
 use chitin_vfs::namespace::{MountNamespace, Propagation};
 use chitin_vfs::path::Path;
-use chitin_vfs::super_block::SuperBlock;
 use chitin_vfs::walk::{ResolveFlags, Walk};
 
+use super::storage::{Instance, Source, Storage};
 use crate::error::{Context as _, Failure, Result};
 use crate::oci::mounts::{self, Flags, Kind, PropagationKind};
 use crate::oci::plan::usual_devices;
-use crate::sandbox::sources::Tree;
 use crate::sandbox::{DevicePlan, Plan};
 
-type Instance = (Arc<SuperBlock>, Arc<dyn Inode>);
-
 /// Makes the mount namespace of a container.
-pub(crate) fn build(
+pub(super) fn build(
     plan: &Plan,
-    trees: Vec<Tree>,
-    files: Option<OwnedFd>,
+    mut storage: Storage,
     env: &VfsEnv,
 ) -> Result<Arc<MountNamespace>> {
-    let mut trees = trees.into_iter();
-    let Some(Tree::Directory(root)) = trees.next() else {
-        return Err(Failure::new(format!(
-            "the root {} is not a directory",
-            plan.root.source.display()
-        )));
-    };
-    let root = root_mount(plan, root, env)?;
+    let root = root_mount(plan, &mut storage, env)?;
     let namespace = MountNamespace::new(root);
     namespace.system().obey(&env.shared.sysctls);
-    let builder =
-        Builder { namespace, env, cred: Cred::root(), files: files.map(single_files).transpose()? };
+    let mut builder = Builder { namespace, env, cred: Cred::root(), storage, files: None };
     let mut sealed = Vec::new();
     for mount in &plan.mounts {
-        let path = builder.mount(mount, &mut trees)?;
+        let path = builder.mount(mount)?;
         if mount.flags.read_only {
             sealed.push(path);
         }
@@ -78,22 +63,12 @@ struct Builder<'a> {
     namespace: Arc<MountNamespace>,
     env: &'a VfsEnv,
     cred: Cred,
-    files: Option<NewMount>,
+    storage: Storage,
+    /// The directory of single files, once one was asked for.
+    files: Option<Path>,
 }
 
-fn host(
-    fd: OwnedFd,
-    read_only: bool,
-    cache: CachePolicy,
-    source: &[u8],
-) -> core::result::Result<Instance, Errno> {
-    HostFs::new(
-        fd,
-        HostOptions { read_only, cache, source: source.to_vec(), ..HostOptions::default() },
-    )
-}
-
-fn root_mount(plan: &Plan, fd: OwnedFd, env: &VfsEnv) -> Result<NewMount> {
+fn root_mount(plan: &Plan, storage: &mut Storage, env: &VfsEnv) -> Result<NewMount> {
     let describe = || format!("cannot use {} as the root", plan.root.source.display());
     let new = |(super_block, root): Instance, source: &[u8]| NewMount {
         super_block,
@@ -101,12 +76,14 @@ fn root_mount(plan: &Plan, fd: OwnedFd, env: &VfsEnv) -> Result<NewMount> {
         flags: MountFlags::REL_ATIME,
         source: source.to_vec(),
     };
+    let Source::Directory(instance) = storage.root().context(describe)? else {
+        let source = plan.root.source.display();
+        return Err(Failure::new(format!("the root {source} is not a directory")));
+    };
     if !plan.root.overlay {
-        let instance =
-            host(fd, plan.root.read_only, CachePolicy::Shared, b"none").context(describe)?;
         return Ok(new(instance, b"none"));
     }
-    let (_, lower) = host(fd, true, CachePolicy::Exclusive, b"none").context(describe)?;
+    let (_, lower) = instance;
     let attr = lower.attr().context(describe)?;
     let options = TmpfsOptions {
         mode: attr.mode & 0o7777,
@@ -119,14 +96,6 @@ fn root_mount(plan: &Plan, fd: OwnedFd, env: &VfsEnv) -> Result<NewMount> {
     let options =
         OverlayOptions { clock: Arc::clone(&env.shared.clock), ..OverlayOptions::default() };
     Ok(new(Overlay::new(Some(upper), vec![lower], options).context(describe)?, b"overlay"))
-}
-
-/// The sentry's root directory, where single files are.
-fn single_files(fd: OwnedFd) -> Result<NewMount> {
-    let instance =
-        host(fd, false, CachePolicy::Shared, b"none").context(|| "cannot use bound files")?;
-    let (super_block, root) = instance;
-    Ok(NewMount { super_block, root, flags: MountFlags::REL_ATIME, source: b"none".to_vec() })
 }
 
 impl Builder<'_> {
@@ -146,7 +115,7 @@ impl Builder<'_> {
         self.walk_from(self.namespace.root())
     }
 
-    fn mount(&self, mount: &mounts::Plan, trees: &mut impl Iterator<Item = Tree>) -> Result<Path> {
+    fn mount(&mut self, mount: &mounts::Plan) -> Result<Path> {
         let describe = || format!("mount {}", mount.destination.display());
         let flags = flags(mount.flags);
         let path = match &mount.kind {
@@ -156,11 +125,11 @@ impl Builder<'_> {
                 self.namespace.mount(&at, new).context(describe)?
             }
             Kind::Bind { source, .. } => {
-                let tree = trees.next().ok_or_else(|| Failure::new("a source is missing"))?;
-                let at = self
-                    .place(&mount.destination, matches!(tree, Tree::Directory(_)))
-                    .context(describe)?;
-                self.bind(tree, &at, flags, mount.flags.read_only, source).context(describe)?
+                let device = source.as_os_str().as_bytes();
+                let source = self.storage.next(device).context(describe)?;
+                let directory = matches!(source, Source::Directory(_));
+                let at = self.place(&mount.destination, directory).context(describe)?;
+                self.bind(source, &at, flags, device).context(describe)?
             }
         };
         if let Some(propagation) = mount.propagation {
@@ -176,29 +145,38 @@ impl Builder<'_> {
     }
 
     fn bind(
-        &self,
-        tree: Tree,
+        &mut self,
+        source: Source,
         at: &Path,
         flags: MountFlags,
-        read_only: bool,
-        source: &HostPath,
+        device: &[u8],
     ) -> core::result::Result<Path, Errno> {
-        match tree {
-            Tree::Directory(fd) => {
-                let (super_block, root) =
-                    host(fd, read_only, CachePolicy::Shared, source.as_os_str().as_bytes())?;
-                let source = source.as_os_str().as_bytes().to_vec();
+        match source {
+            Source::Directory((super_block, root)) => {
+                let source = device.to_vec();
                 self.namespace.mount(at, NewMount { super_block, root, flags, source })
             }
-            Tree::File(name) => {
-                let files = self.files.as_ref().ok_or(Errno::ENOENT)?;
-                let directory = self.namespace.system().detached(files);
+            Source::File(name) => {
+                let directory = self.single_files()?;
                 let file = self.walk_from(directory).lookup(name.as_bytes(), false)?;
                 let path = self.namespace.bind(&file, at, false)?;
                 self.namespace.set_flags(&path, MountFlags::empty(), flags, false)?;
                 Ok(path)
             }
         }
+    }
+
+    /// Where single files are.
+    fn single_files(&mut self) -> core::result::Result<Path, Errno> {
+        if let Some(path) = &self.files {
+            return Ok(path.clone());
+        }
+        let (super_block, root) = self.storage.files()?;
+        let flags = MountFlags::REL_ATIME;
+        let mount = NewMount { super_block, root, flags, source: b"none".to_vec() };
+        let path = self.namespace.system().detached(&mount);
+        self.files = Some(path.clone());
+        Ok(path)
     }
 
     fn internal(

@@ -4,27 +4,34 @@
 
 mod console;
 mod container;
+mod export;
 mod files;
 mod network;
 mod program;
 mod server;
+mod storage;
 
 use std::io::{PipeReader, Read as _, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chitin_platform_systrap::{Systrap, SystrapConfig};
 use chitin_task::boot::BootConfig;
 use chitin_task::syscalls::strace::Strace;
 use chitin_vfs::env::VfsEnv;
+use chitin_vfs::fs::gofer::Session;
+use rustix::thread::CapabilitySet;
 
 use self::container::{Container, Parts};
-use crate::confine::{self, root::EmptyRoot};
+use self::storage::Storage;
+use crate::confine::{self, filter::FileRights, root::EmptyRoot};
 use crate::error::{Context as _, Failure, Result};
 use crate::raw;
 use crate::sandbox::launch::Mode;
 use crate::sandbox::options::{Options, Patch, PlatformName};
-use crate::sandbox::sources::{Sources, Tree};
+use crate::sandbox::sources::Sources;
 use crate::sandbox::status::{Event, Reporter};
 use crate::sandbox::{Console, Endowment, Plan};
 use crate::trace;
@@ -34,7 +41,9 @@ pub(crate) struct Birth {
     pub(crate) plan: Plan,
     pub(crate) endowment: Endowment,
     pub(crate) mode: Mode,
-    pub(crate) sources: Sources,
+    /// The image of the root.
+    pub(crate) image: Option<OwnedFd>,
+    pub(crate) files: Files,
     pub(crate) reporter: Reporter,
     /// A byte comes when the id maps are written, and one more when a detached sandbox may live without its maker.
     pub(crate) gate: PipeReader,
@@ -42,12 +51,18 @@ pub(crate) struct Birth {
     pub(crate) keep: Vec<RawFd>,
 }
 
+/// How the sentry gets at the container's files.
+pub(crate) enum Files {
+    /// By descriptors of its own.
+    Direct(Sources),
+    /// Through a gofer, which is at the other end.
+    Gofer(UnixStream),
+}
+
 /// What is left when the doors are shut.
 struct Confined {
-    /// The container's trees.
-    trees: Vec<Tree>,
-    /// The directory of single files.
-    files: Option<OwnedFd>,
+    /// The container's files.
+    storage: Storage,
     /// Runs guest code.
     platform: Arc<Systrap>,
     /// How many workers it was made for.
@@ -56,19 +71,24 @@ struct Confined {
     terminal: Option<OwnedFd>,
 }
 
+/// How long a file operation may take in the gofer before the sandbox does without its files.
+const GOFER_PATIENCE: Duration = Duration::from_secs(30);
 /// More workers than this do not help one sandbox.
 const MOST_WORKERS: usize = 64;
 
 /// The sentry. Never returns to the code of the command that forked it.
 pub(crate) fn sentry(birth: Birth) -> ! {
-    let Birth { plan, mut endowment, mode, sources, reporter, mut gate, keep } = birth;
+    let Birth { plan, mut endowment, mode, image, files, reporter, mut gate, keep } = birth;
     let reporter = Arc::new(reporter);
     report_panics(&reporter);
     // Without it a refused call still ends the process, only without a name.
     let _ = raw::report_refused_calls(reporter.as_fd());
     let exit_file = endowment.exit_file.take();
-    let result = prepare(&plan, sources, (&mut gate, &reporter), keep, endowment.console.as_ref())
-        .and_then(|confined| run(plan, endowment, mode, confined, (&mut gate, &reporter)));
+    let result = prepare(&plan, files, (&mut gate, &reporter), keep, endowment.console.as_ref())
+        .and_then(|mut confined| {
+            confined.storage.image = image;
+            run(plan, endowment, mode, confined, (&mut gate, &reporter))
+        });
     let code = match result {
         Ok(code) => {
             if let Some(mut file) = exit_file {
@@ -109,12 +129,12 @@ fn run(
     confined: Confined,
     (gate, reporter): (&mut PipeReader, &Reporter),
 ) -> Result<u8> {
-    let Confined { trees, files, platform, workers, terminal } = confined;
+    let Confined { storage, platform, workers, terminal } = confined;
     let config = BootConfig { workers, strace: strace(plan.options)?, ..BootConfig::default() };
     let kernel = chitin_task::boot::boot(platform, config).context(|| "cannot start the kernel")?;
     trace::point("sentry: the kernel stands");
     let env = VfsEnv::new(Arc::clone(&kernel.vfs), None);
-    let mounts = files::build(&plan, trees, files, &env)?;
+    let mounts = files::build(&plan, storage, &env)?;
     trace::point("sentry: files are mounted");
     let Endowment { stdio, extra, console, listener, control, network, .. } = endowment;
     let network = network::attach(&kernel, network)?;
@@ -160,7 +180,7 @@ fn run(
     container.drain();
     if result.is_err() {
         // The command that asked for the start is still to be answered.
-        std::thread::sleep(core::time::Duration::from_millis(50));
+        std::thread::sleep(Duration::from_millis(50));
     }
     result
 }
@@ -176,7 +196,7 @@ fn strace(options: Options) -> Result<Option<Strace>> {
 /// Confines this process up to its filter.
 fn prepare(
     plan: &Plan,
-    sources: Sources,
+    files: Files,
     (gate, reporter): (&mut PipeReader, &Reporter),
     mut keep: Vec<RawFd>,
     console: Option<&Console>,
@@ -204,23 +224,39 @@ fn prepare(
     trace::point("sentry: the first stub is on its way");
     let null = confine::root::open_null()?;
     let mut root = EmptyRoot::new()?;
-    let trees = sources.finish(&mut root)?;
+    let (trees, socket) = match files {
+        Files::Direct(sources) => (sources.finish(&mut root)?, None),
+        Files::Gofer(socket) => (Vec::new(), Some(socket)),
+    };
     root.attach_proc()?;
     let files = root.enter()?;
-    replace_standard_descriptors(&null).context(|| "cannot replace the standard descriptors")?;
+    confine::descriptors::replace_standard(&null)?;
     drop(null);
     starting.find_proc();
     confine::root::hide_proc()?;
     trace::point("sentry: the host's files are left");
     let terminal = console.map(console::adopt).transpose()?.flatten();
-    confine::capabilities::reduce().context(|| "cannot drop capabilities")?;
+    let capabilities =
+        if socket.is_some() { CapabilitySet::empty() } else { confine::capabilities::FILES };
+    confine::capabilities::reduce(capabilities).context(|| "cannot drop capabilities")?;
     // Modes of files are the business of the kernel inside.
     rustix::process::umask(rustix::fs::Mode::empty());
-    confine::filter::install(chitin_platform_systrap::sentry_host_calls())?;
+    let rights = if socket.is_some() { FileRights::Descriptors } else { FileRights::Directories };
+    let storage = match socket {
+        Some(socket) => Storage::gofer(plan, connect(socket)?),
+        None => Storage::direct(plan, trees, files),
+    };
+    confine::filter::install(rights, chitin_platform_systrap::sentry_host_calls())?;
     trace::point("sentry: confined");
     let platform = starting.finish().context(|| "cannot start the platform systrap")?;
     trace::point("sentry: the platform stands");
-    Ok(Confined { trees, files, platform, workers, terminal })
+    Ok(Confined { storage, platform, workers, terminal })
+}
+
+/// Begins to talk to the gofer.
+fn connect(socket: UnixStream) -> Result<Arc<Session>> {
+    Session::connect(socket.into(), GOFER_PATIENCE)
+        .context(|| "the gofer that holds the container's files does not answer")
 }
 
 /// Waits for a byte from the command that makes the sandbox.
@@ -246,10 +282,4 @@ fn bind_to_maker(reporter: &Reporter) -> Result<()> {
         return Err(Failure::new("the command that started the sandbox is gone"));
     }
     Ok(())
-}
-
-fn replace_standard_descriptors(null: &std::fs::File) -> rustix::io::Result<()> {
-    rustix::stdio::dup2_stdin(null)?;
-    rustix::stdio::dup2_stdout(null)?;
-    rustix::stdio::dup2_stderr(null)
 }

@@ -17,15 +17,15 @@ use crate::oci::process::{self, CapabilityPlan};
 use crate::sandbox::attached::{self, OwnContainer, Signals};
 use crate::sandbox::container::{Wants, Wiring, wire};
 use crate::sandbox::launch::{Mode, launch};
-use crate::sandbox::options::Network;
+use crate::sandbox::options::{FileAccess, Network};
 use crate::sandbox::{Endowment, Plan, RootPlan, terminal};
 use crate::trace;
 
 /// Arguments of `do`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Directory to use as the root of the files instead of this machine's
-    #[arg(long, value_name = "DIR", default_value = "/")]
+    /// Directory or EROFS image to use as the root of the files instead of this machine's
+    #[arg(long, value_name = "DIR|IMAGE", default_value = "/")]
     rootfs: PathBuf,
     /// Directory to start in instead of the current one
     #[arg(long, value_name = "DIR")]
@@ -92,8 +92,10 @@ impl Args {
         let source = std::fs::canonicalize(&self.rootfs).context(|| {
             format!("cannot find the root directory {} (--rootfs)", self.rootfs.display())
         })?;
-        if !source.is_dir() {
-            return fail!("{} is not a directory (--rootfs)", self.rootfs.display());
+        let image = source.is_file();
+        if !image && !source.is_dir() {
+            let path = self.rootfs.display();
+            return fail!("{path} is neither a directory nor an image (--rootfs)");
         }
         let mut mounts = system_mounts();
         for volume in &self.volume {
@@ -103,7 +105,7 @@ impl Args {
         Ok(Plan {
             options: global.options(),
             maps: IdMaps::identity(),
-            root: RootPlan { source, read_only: false, overlay: true },
+            root: RootPlan { source, image, read_only: false, overlay: true },
             mounts,
             devices: Vec::new(),
             network: match global.options().network {
@@ -212,11 +214,18 @@ fn parse_user(text: &str) -> Result<(u32, u32, Vec<u32>)> {
 
 fn parse_volume(text: &str) -> Result<mounts::Plan> {
     let parts: Vec<&str> = text.split(':').collect();
-    let (source, destination, read_only) = match parts.as_slice() {
-        [source, destination] | [source, destination, "rw"] => (source, destination, false),
-        [source, destination, "ro"] => (source, destination, true),
-        _ => return fail!("--volume {text}: not of the form SRC:DST or SRC:DST:ro"),
+    let [source, destination, options @ ..] = parts.as_slice() else {
+        return fail!("--volume {text}: not of the form SRC:DST or SRC:DST:ro");
     };
+    let (mut read_only, mut cache) = (false, None);
+    for option in options.iter().flat_map(|options| options.split(',')) {
+        match option {
+            "ro" | "rw" => read_only = option == "ro",
+            "cache=exclusive" => cache = Some(FileAccess::Exclusive),
+            "cache=shared" => cache = Some(FileAccess::Shared),
+            _ => return fail!("--volume {text}: {option:?} is not ro, rw or cache=KIND"),
+        }
+    }
     if !destination.starts_with('/') {
         return fail!("--volume {text}: {destination:?} is not an absolute path");
     }
@@ -227,6 +236,7 @@ fn parse_volume(text: &str) -> Result<mounts::Plan> {
         kind: Kind::Bind { source, recursive: true },
         flags: Flags { read_only, ..Flags::default() },
         propagation: None,
+        cache,
     })
 }
 
@@ -260,6 +270,7 @@ fn system_mounts() -> Vec<mounts::Plan> {
         },
         flags,
         propagation: None,
+        cache: None,
     };
     list.into_iter().map(plan).collect()
 }
@@ -279,7 +290,9 @@ mod tests {
         );
         let plan = parse_volume("/tmp:/x:ro").unwrap();
         assert!(plan.flags.read_only);
-        for bad in ["/tmp", "/tmp:x", "/tmp:/x:rx", "/nonexistent/a:/x"] {
+        let plan = parse_volume("/tmp:/x:ro,cache=exclusive").unwrap();
+        assert_eq!((plan.flags.read_only, plan.cache), (true, Some(FileAccess::Exclusive)));
+        for bad in ["/tmp", "/tmp:x", "/tmp:/x:rx", "/tmp:/x:ro:ro,x", "/nonexistent/a:/x"] {
             assert!(parse_volume(bad).is_err(), "{bad}");
         }
     }

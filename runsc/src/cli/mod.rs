@@ -5,6 +5,7 @@ mod delete;
 mod do_;
 mod exec;
 mod features;
+mod fs;
 mod help;
 mod kill;
 mod list;
@@ -23,7 +24,7 @@ use clap::{Parser, Subcommand};
 
 use crate::error::Result;
 use crate::log;
-use crate::sandbox::options::{Network, Options, Patch, PlatformName};
+use crate::sandbox::options::{FileAccess, Network, Options, Patch, PlatformName};
 use crate::state::Store;
 
 /// An OCI runtime that runs containers on a kernel of their own, in user space.
@@ -74,6 +75,12 @@ pub(crate) struct Global {
     /// Work on the container's files by descriptors instead of through a gofer process
     #[arg(long, num_args = 0..=1, require_equals = true, default_value_t = true, default_missing_value = "true", action = clap::ArgAction::Set, global = true)]
     directfs: bool,
+    /// Who changes the root's files
+    #[arg(long, value_name = "KIND", value_enum, default_value_t = FileAccess::Exclusive, global = true)]
+    file_access: FileAccess,
+    /// Who changes the files of bind mounts, unless their options say (`cache=KIND`)
+    #[arg(long, value_name = "KIND", value_enum, default_value_t = FileAccess::Shared, global = true)]
+    file_access_mounts: FileAccess,
     /// Accepted for engines: whether there are no privileges is found out
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", hide = true, global = true)]
     rootless: Option<String>,
@@ -110,6 +117,8 @@ enum Command {
     Pause(pause::Args),
     /// Let a paused container go on
     Resume(resume::Args),
+    /// List or export what a container has changed in its root
+    Fs(fs::Args),
     /// Write a config.json to begin with
     Spec(spec::Args),
     /// Print what this runtime supports as JSON
@@ -142,6 +151,8 @@ impl Global {
             patch: self.patch,
             network: self.network,
             directfs: self.directfs,
+            file_access: self.file_access,
+            file_access_mounts: self.file_access_mounts,
             strace: self.strace,
         }
     }
@@ -165,6 +176,7 @@ impl Cli {
             Command::Wait(args) => args.execute(global),
             Command::Pause(args) => args.execute(global),
             Command::Resume(args) => args.execute(global),
+            Command::Fs(args) => args.execute(global),
             Command::Spec(args) => args.execute(global),
             Command::Features(args) => args.execute(),
             Command::Help(args) => args.execute(),

@@ -18,12 +18,12 @@ pub(super) fn keep_over_setuid() -> Result<()> {
     set_keep_capabilities(true)
 }
 
-/// Gives up everything but [`FILES`], for good.
-pub(crate) fn reduce() -> Result<()> {
+/// Gives up everything but `keep`, for good.
+pub(crate) fn reduce(keep: CapabilitySet) -> Result<()> {
     // The bounding set first: dropping from it takes CAP_SETPCAP.
     for number in 0..=u32::from(u8::MAX).min(63) {
         let capability = CapabilitySet::from_bits_retain(1 << number);
-        if FILES.contains(capability) {
+        if keep.contains(capability) {
             continue;
         }
         match remove_capability_from_bounding_set(capability) {
@@ -32,7 +32,7 @@ pub(crate) fn reduce() -> Result<()> {
             other => other?,
         }
     }
-    let kept = capabilities(None)?.permitted & FILES;
+    let kept = capabilities(None)?.permitted & keep;
     set_capabilities(
         None,
         CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() },

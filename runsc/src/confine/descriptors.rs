@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::RawFd;
 
+use crate::error::{Context as _, Result};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// As many as a sentry may have open, if the host lets it.
@@ -22,6 +23,16 @@ pub(crate) fn keep_only(mut keep: Vec<RawFd>) -> io::Result<()> {
         next = number + 1;
     }
     crate::raw::close_range(next, u32::MAX)
+}
+
+/// Puts `null` in the place of the standard descriptors, which belong to the command.
+pub(crate) fn replace_standard(null: &std::fs::File) -> Result<()> {
+    let replace = || {
+        rustix::stdio::dup2_stdin(null)?;
+        rustix::stdio::dup2_stdout(null)?;
+        rustix::stdio::dup2_stderr(null)
+    };
+    replace().context(|| "cannot replace the standard descriptors")
 }
 
 /// Raises the limit on descriptors as far as it goes and makes room for some.

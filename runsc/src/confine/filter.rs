@@ -86,27 +86,65 @@ const PLAIN: &[i64] = &[
     libc::SYS_sendto,
     libc::SYS_shutdown,
     libc::SYS_getsockopt,
-    // Files, by descriptor.
-    libc::SYS_openat2,
+    // Open files: their data and their attributes.
     libc::SYS_fstat,
     libc::SYS_statx,
-    libc::SYS_fstatfs,
-    libc::SYS_getdents64,
     libc::SYS_fsync,
     libc::SYS_fdatasync,
     libc::SYS_sync_file_range,
-    libc::SYS_syncfs,
     libc::SYS_ftruncate,
     libc::SYS_fallocate,
     libc::SYS_fadvise64,
     libc::SYS_copy_file_range,
+    libc::SYS_flock,
+];
+
+/// What working on directories takes besides the calls of [`AT`].
+const DIRECTORIES: &[i64] = &[
+    libc::SYS_openat2,
+    libc::SYS_fstatfs,
+    libc::SYS_getdents64,
+    libc::SYS_syncfs,
     libc::SYS_fchmod,
     libc::SYS_fchown,
-    libc::SYS_flock,
     libc::SYS_fgetxattr,
     libc::SYS_fsetxattr,
     libc::SYS_flistxattr,
     libc::SYS_fremovexattr,
+];
+
+/// What the gofer needs: one thread, one socket, files.
+const GOFER: &[i64] = &[
+    libc::SYS_brk,
+    libc::SYS_munmap,
+    libc::SYS_madvise,
+    libc::SYS_futex,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+    libc::SYS_gettid,
+    libc::SYS_getpid,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_rt_sigreturn,
+    libc::SYS_sigaltstack,
+    libc::SYS_sched_yield,
+    libc::SYS_restart_syscall,
+    libc::SYS_clock_gettime,
+    libc::SYS_getrandom,
+    libc::SYS_recvfrom,
+    libc::SYS_sendmsg,
+    libc::SYS_read,
+    libc::SYS_write,
+    libc::SYS_pread64,
+    libc::SYS_pwrite64,
+    libc::SYS_pwritev2,
+    libc::SYS_lseek,
+    libc::SYS_close,
+    libc::SYS_fstat,
+    libc::SYS_statx,
+    libc::SYS_fsync,
+    libc::SYS_fdatasync,
+    libc::SYS_ftruncate,
+    libc::SYS_fallocate,
 ];
 
 /// Calls whose first argument is a directory's descriptor: never the current directory, which is empty anyway.
@@ -158,6 +196,12 @@ const IOCTL: &[u64] = &[
     libc::FICLONERANGE,
 ];
 
+/// `O_LARGEFILE` as the kernel knows it; the C library's is 0 where it has no effect.
+const LARGE_FILE: i32 = 0o100_000;
+
+/// As if the kernel did not have the call.
+const MISSING: Verdict = Verdict::Fail(libc::ENOSYS as u16);
+
 /// The flags with which the C library makes a thread.
 const THREAD: u64 = (libc::CLONE_VM
     | libc::CLONE_FS
@@ -169,41 +213,94 @@ const THREAD: u64 = (libc::CLONE_VM
     | libc::CLONE_PARENT_SETTID
     | libc::CLONE_CHILD_CLEARTID) as u64;
 
-/// Installs the filter in this process, which has one thread.
-pub(crate) fn install(platform: &[HostCall]) -> Result<()> {
+/// What the sentry may do with files of the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FileRights {
+    /// Work relative to directories that it has descriptors of.
+    Directories,
+    /// Work on the files that it is given descriptors of.
+    Descriptors,
+}
+
+/// Installs the sentry's filter in this process, which has one thread.
+pub(crate) fn install(rights: FileRights, platform: &[HostCall]) -> Result<()> {
+    apply(&rules(rights, platform))
+}
+
+/// Installs the gofer's filter in this process, which has one thread.
+pub(crate) fn install_gofer() -> Result<()> {
+    apply(&gofer_rules())
+}
+
+fn apply(rules: &Rules) -> Result<()> {
     // Makes rustix read the auxiliary vector, which takes calls that are not on the list, and remember it.
     let _ = rustix::param::page_size();
-    seccompiler::apply_filter(&compile(&rules(platform)))
-        .context(|| "cannot install the seccomp filter")
+    seccompiler::apply_filter(&compile(rules)).context(|| "cannot install the seccomp filter")
 }
 
 fn allow(checks: impl IntoIterator<Item = Check>) -> Rule {
     Rule { checks: checks.into_iter().collect(), verdict: Verdict::Allow }
 }
 
-fn rules(platform: &[HostCall]) -> Rules {
-    let mut rules = Rules::new();
-    let mut add = |number: i64, of: Vec<Rule>| rules.insert(number as u32, of);
-    for number in PLAIN {
-        add(*number, vec![allow([])]);
-    }
-    // The C library has another way, whose flags a filter can see.
-    let missing = Verdict::Fail(libc::ENOSYS.unsigned_abs() as u16);
-    add(libc::SYS_clone3, vec![Rule { checks: Vec::new(), verdict: missing }]);
-    add(libc::SYS_clone, vec![allow([equal(0, THREAD as u32)])]);
-    // symlinkat has its directory in the second place.
-    add(libc::SYS_symlinkat, vec![allow([not_current_directory(1)])]);
-    for number in AT {
-        add(*number, vec![allow([not_current_directory(0)])]);
-    }
-    // The allocator tries it by path (`/proc/sys/vm/overcommit_memory`) before it gives memory back.
+/// The allocator tries it by path (`/proc/sys/vm/overcommit_memory`) before it gives memory back.
+fn missing_here() -> Rule {
     let here = Check { equal: true, ..not_current_directory(0) };
-    add(libc::SYS_openat, vec![Rule { checks: vec![here], verdict: missing }, allow([])]);
+    Rule { checks: vec![here], verdict: MISSING }
+}
+
+/// What working relative to the descriptors of directories takes.
+fn add_directories(rules: &mut Rules) {
+    rules.extend(DIRECTORIES.iter().map(|number| (*number as u32, vec![allow([])])));
+    // symlinkat has its directory in the second place.
+    rules.insert(libc::SYS_symlinkat as u32, vec![allow([not_current_directory(1)])]);
+    for number in AT {
+        rules.insert(*number as u32, vec![allow([not_current_directory(0)])]);
+    }
+    rules.insert(libc::SYS_openat as u32, vec![missing_here(), allow([])]);
+}
+
+/// What is left without them.
+fn add_descriptors(rules: &mut Rules) {
+    // The C library's fstat; there is nothing to find in the root directory.
+    rules.insert(libc::SYS_newfstatat as u32, vec![allow([not_current_directory(0)])]);
+    // Only for reading, which the platform does in the one directory that it has a descriptor of: the /proc of its
+    // own processes.
+    let others = !(libc::O_CLOEXEC | LARGE_FILE).cast_unsigned();
+    let reading = allow([Check { mask: others, ..equal(2, 0) }]);
+    rules.insert(libc::SYS_openat as u32, vec![missing_here(), reading]);
+}
+
+/// Mappings that are never executable, and never grow onto others.
+fn add_mappings(rules: &mut Rules) {
     let not_executable = Check { mask: libc::PROT_EXEC as u32, ..equal(2, 0) };
-    add(libc::SYS_mmap, vec![allow([not_executable])]);
-    add(libc::SYS_mprotect, vec![allow([not_executable])]);
+    rules.insert(libc::SYS_mmap as u32, vec![allow([not_executable])]);
+    rules.insert(libc::SYS_mprotect as u32, vec![allow([not_executable])]);
     // No second address: a mapping may grow or move, not onto another.
-    add(libc::SYS_mremap, vec![allow([Check { mask: libc::MREMAP_FIXED as u32, ..equal(3, 0) }])]);
+    let stays = Check { mask: libc::MREMAP_FIXED as u32, ..equal(3, 0) };
+    rules.insert(libc::SYS_mremap as u32, vec![allow([stays])]);
+}
+
+fn gofer_rules() -> Rules {
+    let mut rules: Rules = GOFER.iter().map(|number| (*number as u32, vec![allow([])])).collect();
+    add_directories(&mut rules);
+    add_mappings(&mut rules);
+    // What closing a descriptor asks in builds with assertions.
+    let asks = allow([equal(1, libc::F_GETFD.unsigned_abs())]);
+    rules.insert(libc::SYS_fcntl as u32, vec![asks]);
+    rules
+}
+
+fn rules(rights: FileRights, platform: &[HostCall]) -> Rules {
+    let mut rules: Rules = PLAIN.iter().map(|number| (*number as u32, vec![allow([])])).collect();
+    match rights {
+        FileRights::Directories => add_directories(&mut rules),
+        FileRights::Descriptors => add_descriptors(&mut rules),
+    }
+    add_mappings(&mut rules);
+    let mut add = |number: i64, of: Vec<Rule>| rules.insert(number as u32, of);
+    // The C library has another way, whose flags a filter can see.
+    add(libc::SYS_clone3, vec![Rule { checks: Vec::new(), verdict: MISSING }]);
+    add(libc::SYS_clone, vec![allow([equal(0, THREAD as u32)])]);
     let command = |command: u32| allow([equal(1, command)]);
     add(libc::SYS_fcntl, FCNTL.iter().map(|one| command(one.unsigned_abs())).collect());
     add(libc::SYS_ioctl, IOCTL.iter().map(|one| command(*one as u32)).collect());
@@ -254,7 +351,8 @@ mod tests {
     const X86_64: u32 = 0xc000_003e;
 
     fn ask(number: i64, args: [u64; 6]) -> u32 {
-        let program = compile(&rules(chitin_platform_systrap::sentry_host_calls()));
+        let program =
+            compile(&rules(FileRights::Directories, chitin_platform_systrap::sentry_host_calls()));
         assert!(program.len() < 700, "{} instructions", program.len());
         super::super::bpf::tests::run(&program, X86_64, number as u32, args)
     }
@@ -285,10 +383,29 @@ mod tests {
         assert_eq!(ask(libc::SYS_ioctl, [1, libc::TIOCSTI, 0, 0, 0, 0]), TRAP);
     }
 
+    /// Without a right to directories nothing is left that takes a name, but for reading.
     #[test]
-    fn the_list_is_documented() {
+    fn descriptors_open_nothing() {
+        let rules = rules(FileRights::Descriptors, &[]);
+        let harmless = [libc::SYS_newfstatat, libc::SYS_openat];
+        let others = AT.iter().filter(|number| !harmless.contains(number));
+        for number in others.chain(DIRECTORIES).chain(&[libc::SYS_symlinkat, libc::SYS_open]) {
+            assert!(!rules.contains_key(&(*number as u32)), "{number}");
+        }
+        let program = compile(&rules);
+        let open = |flags: i32| {
+            let args = [5, 0, flags.unsigned_abs().into(), 0, 0, 0];
+            super::super::bpf::tests::run(&program, X86_64, libc::SYS_openat as u32, args)
+        };
+        assert_eq!(open(libc::O_CLOEXEC), 0x7fff_0000);
+        for flags in [libc::O_WRONLY, libc::O_RDWR, libc::O_CREAT, libc::O_PATH, libc::O_TMPFILE] {
+            assert_eq!(open(flags), 0x0003_0000, "{flags:o}");
+        }
+    }
+
+    /// The list of a kind of process in SECURITY.md is that of these rules.
+    fn is_documented(process: &str, rules: &Rules) {
         let name = |number: &u32| chitin_abi::nr::name(u64::from(*number)).unwrap();
-        let rules = rules(&[]);
         let mark = |(number, rules): (&u32, &Vec<Rule>)| {
             let is_plain = rules.iter().any(|rule| rule.checks.is_empty());
             format!("`{}`{}", name(number), if is_plain { "" } else { "*" })
@@ -308,9 +425,17 @@ mod tests {
         let text = lines.join("\n");
         let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../SECURITY.md"))
             .unwrap();
-        let (_, rest) = page.split_once("<!-- host calls of the sentry: begin -->\n").unwrap();
-        let (documented, _) = rest.split_once("<!-- host calls of the sentry: end -->").unwrap();
-        assert!(documented.trim() == text, "SECURITY.md has to list:\n{text}");
+        let mark = |end: &str| format!("<!-- host calls of the {process}: {end} -->");
+        let (_, rest) = page.split_once(&mark("begin")).unwrap();
+        let (documented, _) = rest.split_once(&mark("end")).unwrap();
+        assert!(documented.trim() == text, "SECURITY.md has to list for the {process}:\n{text}");
+    }
+
+    #[test]
+    fn the_lists_are_documented() {
+        is_documented("sentry", &rules(FileRights::Directories, &[]));
+        is_documented("sentry with a gofer", &rules(FileRights::Descriptors, &[]));
+        is_documented("gofer", &gofer_rules());
     }
 
     #[test]

@@ -40,6 +40,10 @@ pub(crate) enum Request {
     State,
     /// Set the size of a terminal: of the container, or of a program that `exec` started.
     Resize { pid: Option<i32>, rows: u16, columns: u16 },
+    /// Write a list of what was changed in the root to the descriptor that comes along.
+    Diff,
+    /// The same as an archive.
+    Export,
 }
 
 /// Who is meant by [`Request::Signal`].

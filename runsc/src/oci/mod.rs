@@ -24,7 +24,7 @@ use crate::fail;
 pub(crate) struct Bundle {
     /// Its directory, absolute.
     pub(crate) directory: PathBuf,
-    /// The root filesystem's directory, absolute.
+    /// The root filesystem's directory, or the file of an EROFS image, absolute.
     pub(crate) rootfs: PathBuf,
     /// Its configuration.
     pub(crate) spec: Spec,
@@ -49,7 +49,10 @@ impl Bundle {
         };
         let spec = parse(&text).context(|| path.display().to_string())?;
         check::check(&spec).context(|| path.display().to_string())?;
-        let rootfs = rootfs(&directory, &spec)?;
+        let rootfs = match image(&directory, &spec)? {
+            Some(image) => image,
+            None => rootfs(&directory, &spec)?,
+        };
         Ok(Self { directory, rootfs, spec })
     }
 }
@@ -67,6 +70,29 @@ pub(crate) fn parse<T: serde::de::DeserializeOwned>(text: &[u8]) -> Result<T> {
     Ok(value)
 }
 
+/// Annotations that name an image in the place of the root's directory; the second form is what engines have.
+const ROOTFS: [&str; 2] = ["dev.chitin.rootfs", "dev.gvisor.spec.rootfs"];
+
+/// The image that annotations name.
+fn image(bundle: &Path, spec: &Spec) -> Result<Option<PathBuf>> {
+    let annotations = spec.annotations().clone().unwrap_or_default();
+    for prefix in ROOTFS {
+        let Some(source) = annotations.get(&format!("{prefix}.source")) else { continue };
+        match annotations.get(&format!("{prefix}.type")).map(String::as_str) {
+            None | Some("erofs") => {}
+            Some(other) => return fail!("annotation {prefix}.type: {other:?} is not erofs"),
+        }
+        let path = bundle.join(source);
+        let describe = || format!("cannot find {} (annotation {prefix}.source)", path.display());
+        let resolved = fs::canonicalize(&path).context(describe)?;
+        if !resolved.is_file() {
+            return fail!("{} is not a file (annotation {prefix}.source)", resolved.display());
+        }
+        return Ok(Some(resolved));
+    }
+    Ok(None)
+}
+
 fn rootfs(bundle: &Path, spec: &Spec) -> Result<PathBuf> {
     let Some(root) = spec.root() else {
         return fail!(
@@ -81,9 +107,9 @@ fn rootfs(bundle: &Path, spec: &Spec) -> Result<PathBuf> {
             path.display()
         )
     })?;
-    if !resolved.is_dir() {
+    if !resolved.is_dir() && !resolved.is_file() {
         return fail!(
-            "the root filesystem {} is not a directory (field root.path of config.json)",
+            "the root filesystem {} is neither a directory nor an image (field root.path of config.json)",
             path.display()
         );
     }
@@ -114,11 +140,13 @@ mod tests {
     /// Whatever a configuration says, it is refused or converted.
     #[test]
     fn hostile_configurations() {
-        use crate::sandbox::options::{Options, Patch, PlatformName};
+        use crate::sandbox::options::{FileAccess, Options, Patch, PlatformName};
         let options = Options {
             platform: PlatformName::default(),
             network: None,
             directfs: true,
+            file_access: FileAccess::Exclusive,
+            file_access_mounts: FileAccess::Shared,
             strace: false,
             patch: Patch::default(),
         };

@@ -7,6 +7,7 @@ use oci_spec::runtime::Mount;
 
 use crate::error::Result;
 use crate::fail;
+use crate::sandbox::options::FileAccess;
 
 /// A mount to make.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +16,15 @@ pub(crate) struct Plan {
     pub(crate) kind: Kind,
     pub(crate) flags: Flags,
     pub(crate) propagation: Option<Propagation>,
+    /// Who changes the files of a bind mount, if it says.
+    pub(crate) cache: Option<FileAccess>,
+}
+
+impl Plan {
+    /// Whether it shows files of the host.
+    pub(crate) fn is_bind(&self) -> bool {
+        matches!(self.kind, Kind::Bind { .. })
+    }
 }
 
 /// What is mounted.
@@ -79,7 +89,8 @@ pub(crate) fn plan(mount: &Mount, bundle: &Path) -> Result<Plan> {
         }
     }
     let kind = kind(mount, &options, bundle)?;
-    Ok(Plan { destination, kind, flags: options.flags, propagation: options.propagation })
+    let Options { flags, propagation, cache, .. } = options;
+    Ok(Plan { destination, kind, flags, propagation, cache })
 }
 
 #[derive(Default)]
@@ -87,6 +98,7 @@ struct Options {
     flags: Flags,
     propagation: Option<Propagation>,
     bind: Option<bool>,
+    cache: Option<FileAccess>,
     data: Vec<u8>,
 }
 
@@ -110,6 +122,8 @@ impl Options {
             "nosymfollow" | "rnosymfollow" => flags.no_symlink_follow = true,
             "symfollow" | "rsymfollow" => flags.no_symlink_follow = false,
             "remount" => flags.remount = true,
+            "cache=exclusive" => self.cache = Some(FileAccess::Exclusive),
+            "cache=shared" => self.cache = Some(FileAccess::Shared),
             "atime" | "ratime" | "diratime" | "rdiratime" | "relatime" | "rrelatime"
             | "norelatime" | "nostrictatime" | "rnostrictatime" | "rnorelatime" | "defaults"
             | "async" | "sync" | "dirsync" | "iversion" | "noiversion" | "silent" | "loud"

@@ -32,7 +32,12 @@ pub(super) fn convert(
     Ok(Plan {
         options,
         maps: IdMaps::of(spec)?,
-        root: RootPlan { source: rootfs.to_owned(), read_only, overlay: true },
+        root: RootPlan {
+            source: rootfs.to_owned(),
+            image: rootfs.is_file(),
+            read_only,
+            overlay: true,
+        },
         mounts: spec.mounts().iter().flatten().map(mount).collect::<Result<_>>()?,
         devices: linux.devices().iter().flatten().map(device).collect::<Result<_>>()?,
         network: network(&linux, options),

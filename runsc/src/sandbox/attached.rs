@@ -218,7 +218,7 @@ fn drain(relay: &Relay, screen: &mut Pipe) {
             screen.flush(&relay.terminal);
         }
         let mut entries = [interest(&relay.console, true, false)];
-        let now = rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 };
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
         if screen.ended() || poll(&mut entries, Some(&now)).unwrap_or(0) == 0 {
             return;
         }

@@ -3,17 +3,18 @@
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
 
 use rustix::process::Pid;
 
 use super::sources::Sources;
-use super::status::{self, Reader};
+use super::status::{self, Reader, Reporter};
 use super::{Console, Endowment, Plan};
-use crate::boot;
+use crate::boot::{self, Files};
 use crate::error::{Context as _, Failure, Result};
 use crate::network::Network;
 use crate::oci::identity::{IdMaps, render};
-use crate::{log, raw, trace};
+use crate::{gofer, log, raw, trace};
 
 /// A running sentry.
 #[derive(Debug)]
@@ -47,8 +48,15 @@ pub(crate) fn launch(plan: Plan, endowment: Endowment, mode: Mode) -> Result<Sen
     plan.options.check()?;
     let mut endowment = endowment;
     endowment.network = Network::prepare(&plan.network)?;
+    let image = open_image(&plan)?;
     let sources = Sources::open(&plan)?;
     let (status, reporter) = status::pipe().context(|| "cannot make a pipe")?;
+    let (files, reporter, gofer) = if plan.options.directfs {
+        (Files::Direct(sources), reporter, None)
+    } else {
+        let (socket, reporter, gofer) = launch_gofer(&plan, sources, reporter)?;
+        (Files::Gofer(socket), reporter, Some(gofer))
+    };
     let (gate, opener) = io::pipe().context(|| "cannot make a pipe")?;
     let maps = plan.maps.clone();
     trace::point("command: files of the host are open");
@@ -57,20 +65,75 @@ pub(crate) fn launch(plan: Plan, endowment: Endowment, mode: Mode) -> Result<Sen
         drop(opener);
         let mut keep = vec![reporter.as_fd().as_raw_fd(), gate.as_raw_fd()];
         keep.extend(endowment.descriptors());
-        keep.extend(sources.descriptors().map(|fd| fd.as_raw_fd()));
+        keep.extend(files.descriptors());
+        keep.extend(image.as_ref().map(|fd| fd.as_raw_fd()));
         keep.extend(log::descriptors());
         keep.extend(trace::descriptor());
         trace::in_sentry();
-        boot::sentry(boot::Birth { plan, endowment, mode, sources, reporter, gate, keep });
+        boot::sentry(boot::Birth { plan, endowment, mode, image, files, reporter, gate, keep });
     };
     trace::point("command: the sentry is made");
-    drop((reporter, gate));
+    drop((reporter, gate, files));
     let mut sentry = Sentry { pid, status, gate: opener };
-    if let Err(failure) = write_maps(pid, &maps).and_then(|()| sentry.go_on()) {
+    let admitted = gofer.map_or(Ok(()), |gofer| gofer.admit(&maps));
+    let admitted = admitted.and_then(|()| write_maps(pid, &maps)).and_then(|()| sentry.go_on());
+    if let Err(failure) = admitted {
         sentry.kill();
         return Err(failure);
     }
     Ok(sentry)
+}
+
+/// Opens the image that is the root's, if it is one.
+fn open_image(plan: &Plan) -> Result<Option<OwnedFd>> {
+    if !plan.root.image {
+        return Ok(None);
+    }
+    let path = &plan.root.source;
+    let file = std::fs::File::open(path).context(|| format!("cannot open {}", path.display()))?;
+    Ok(Some(file.into()))
+}
+
+/// A gofer that waits for its id maps.
+struct Gofer {
+    pid: Pid,
+    gate: io::PipeWriter,
+}
+
+impl Gofer {
+    /// Writes its id maps and lets it go on.
+    fn admit(mut self, maps: &IdMaps) -> Result<()> {
+        write_maps(self.pid, maps)?;
+        self.gate.write_all(b"g").context(|| "cannot talk to the gofer")
+    }
+}
+
+/// Forks the gofer, which ends when nobody has the other end of its socket any more.
+fn launch_gofer(
+    plan: &Plan,
+    sources: Sources,
+    reporter: Reporter,
+) -> Result<(UnixStream, Reporter, Gofer)> {
+    let (ours, theirs) = UnixStream::pair().context(|| "cannot make a socket pair")?;
+    let (gate, opener) = io::pipe().context(|| "cannot make a pipe")?;
+    let child = raw::fork(NAMESPACES).map_err(|error| explain_fork(&error))?;
+    let Some(pid) = child else {
+        drop((ours, opener));
+        let mut keep = vec![reporter.as_fd().as_raw_fd(), theirs.as_raw_fd(), gate.as_raw_fd()];
+        keep.extend(sources.descriptors().map(|fd| fd.as_raw_fd()));
+        keep.extend(log::descriptors());
+        gofer::run(gofer::Birth { plan, sources, socket: theirs, reporter, gate, keep });
+    };
+    Ok((ours, reporter, Gofer { pid, gate: opener }))
+}
+
+impl Files {
+    fn descriptors(&self) -> Vec<RawFd> {
+        match self {
+            Self::Direct(sources) => sources.descriptors().map(|fd| fd.as_raw_fd()).collect(),
+            Self::Gofer(socket) => vec![socket.as_raw_fd()],
+        }
+    }
 }
 
 impl Sentry {

@@ -26,6 +26,8 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 
+use chitin_vfs::fs::host::CachePolicy;
+
 use crate::oci::identity::IdMaps;
 use crate::oci::{mounts, process, seccomp};
 
@@ -53,12 +55,29 @@ pub(crate) struct Plan {
 /// The root filesystem.
 #[derive(Debug)]
 pub(crate) struct RootPlan {
-    /// Its directory on the host.
+    /// Its directory on the host, or an image.
     pub(crate) source: PathBuf,
+    /// Whether it is an EROFS image.
+    pub(crate) image: bool,
     /// Whether the container sees it read-only.
     pub(crate) read_only: bool,
     /// Whether what the container writes stays in memory.
     pub(crate) overlay: bool,
+}
+
+impl Plan {
+    /// How the files of the root, unless it is an image, and of the bind mounts are used: whether they are read-only, and
+    /// who else changes them.
+    pub(crate) fn host_files(&self) -> Vec<(bool, CachePolicy)> {
+        let root = &self.root;
+        let cache = self.options.file_access.policy();
+        let own = (!root.image).then_some((root.overlay || root.read_only, cache));
+        let binds = self.mounts.iter().filter(|mount| mount.is_bind()).map(|mount| {
+            let cache = mount.cache.unwrap_or(self.options.file_access_mounts);
+            (mount.flags.read_only, cache.policy())
+        });
+        own.into_iter().chain(binds).collect()
+    }
 }
 
 /// A device node of `linux.devices`.

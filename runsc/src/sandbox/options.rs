@@ -1,5 +1,6 @@
 //! Options of the sandbox itself.
 
+use chitin_vfs::fs::host::CachePolicy;
 use clap::ValueEnum;
 
 /// `--platform`.
@@ -31,6 +32,25 @@ pub(crate) enum Network {
     Host,
 }
 
+/// `--file-access`, `--file-access-mounts`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FileAccess {
+    /// Nobody else changes the files: names and attributes are remembered
+    Exclusive,
+    /// Changes by others are seen at once
+    Shared,
+}
+
+impl FileAccess {
+    /// The policy of the file system.
+    pub(crate) fn policy(self) -> CachePolicy {
+        match self {
+            Self::Exclusive => CachePolicy::Exclusive,
+            Self::Shared => CachePolicy::Shared,
+        }
+    }
+}
+
 /// What concerns the sandbox and not the container in it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Options {
@@ -39,6 +59,8 @@ pub(crate) struct Options {
     /// `None` for the usual: the container's namespace if it has one that was prepared.
     pub(crate) network: Option<Network>,
     pub(crate) directfs: bool,
+    pub(crate) file_access: FileAccess,
+    pub(crate) file_access_mounts: FileAccess,
     pub(crate) strace: bool,
 }
 
@@ -49,9 +71,6 @@ impl Options {
             return crate::fail!(
                 "--network=host is not supported yet: leave it out, or use --network=sandbox"
             );
-        }
-        if !self.directfs {
-            return crate::fail!("--directfs=false is not supported yet: leave it out");
         }
         Ok(())
     }

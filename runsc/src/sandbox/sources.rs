@@ -52,7 +52,8 @@ impl Sources {
             recursive: true,
             read_only: plan.root.overlay || plan.root.read_only,
         };
-        let mut wanted = vec![root];
+        // An image is no tree: it is opened by itself.
+        let mut wanted = if plan.root.image { Vec::new() } else { vec![root] };
         for mount in &plan.mounts {
             if let Kind::Bind { source, recursive } = &mount.kind {
                 let (recursive, read_only) = (*recursive, mount.flags.read_only);

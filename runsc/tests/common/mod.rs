@@ -30,7 +30,7 @@ impl Setup {
         fs::copy(busybox, bin.join("busybox")).expect("busybox");
         for name in [
             "sh", "cat", "echo", "ls", "sleep", "id", "true", "false", "kill", "touch", "grep",
-            "mount", "stat", "mkfifo",
+            "mount", "stat", "mkfifo", "test",
         ] {
             std::os::unix::fs::symlink("busybox", bin.join(name)).expect("a link");
         }
