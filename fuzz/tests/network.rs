@@ -1,7 +1,7 @@
 //! Packets from anybody, and sockets that talk by scripts.
 
 use chitin_fuzz::fuzz;
-use chitin_net_stack::fuzz::{headers, script};
+use chitin_net_stack::fuzz::{frames, headers, script};
 
 fn bytes(text: &str) -> Vec<u8> {
     text.split_whitespace().filter_map(|byte| u8::from_str_radix(byte, 16).ok()).collect()
@@ -36,4 +36,21 @@ fn tcp_scripts() {
         "00 00 02 00 08 0d 14 45 00 00 28 00 00 40 00 40 06 3c ce 7f 00 00 01 7f 00 00 01",
     ];
     fuzz(&samples.map(bytes), script);
+}
+
+#[test]
+fn frames_of_anybody() {
+    let samples = [
+        // A SYN, an acknowledgement, a datagram; an echo request; ARP; a neighbour's question; a router; fragments.
+        "01 14 18 30 39 00 50 00 00 00 01 00 00 00 00 50 02 ff ff 00 00 00 00 \
+         01 14 18 30 39 00 50 00 00 00 02 00 00 00 00 50 10 ff ff 00 00 00 00 \
+         01 0a 44 30 39 00 35 00 0a 00 00 68 69",
+        "1e 0a 04 08 00 00 00 00 01 00 01 68 69 1f 00 02 00 01 08 00 06 04 00 01 02 00 00 00 00 02 0a 00 00 02 \
+         00 00 00 00 00 00 0a 00 00 01",
+        "01 18 e9 87 00 00 00 00 00 00 00 fd 00 00 00 00 00 00 00 00 00 00 00 00 00 00 01",
+        "01 30 e9 86 00 00 00 40 00 07 08 00 00 00 00 00 00 00 00 03 04 40 c0 00 00 00 ff 00 00 00 ff 00 00 00 00 \
+         20 01 0d b8 00 00 00 00 00 00 00 00 00 00 00 00",
+        "01 10 b1 11 00 00 01 00 00 00 07 30 39 00 35 00 10 00 00 01 10 b1 11 00 00 08 00 00 00 07 68 69 68 69",
+    ];
+    fuzz(&samples.map(bytes), frames);
 }

@@ -10,8 +10,9 @@ use crate::stack::Socket;
 use crate::tcp::Role;
 use crate::tcp::seq::Seq;
 use crate::udp::Marks;
+use crate::wire::ethernet::{Mac, ether_type};
 use crate::wire::{Packet, arp, ethernet, icmp, ip, ndp, tcp, udp};
-use crate::{SocketId, Stack, TcpOptions, UdpOptions};
+use crate::{Checksum, InterfaceConfig, Medium, SocketId, Stack, TcpOptions, UdpOptions};
 
 /// Sockets that a script opens at most.
 const MAX_SOCKETS: usize = 24;
@@ -268,4 +269,66 @@ impl Script<'_> {
             assert!(flight <= sent.saturating_add(1), "socket {id} has sent {flight} of {sent}");
         }
     }
+}
+
+/// Feeds frames of anybody on the link to a stack that listens, connects and pings, as time goes by.
+///
+/// # Panics
+/// When something is wrong with the crate.
+pub fn frames(data: &[u8]) {
+    let own = Mac([2, 0, 0, 0, 0, 1]);
+    let mut stack = Stack::new(7);
+    let id = stack.add_interface(InterfaceConfig {
+        name: "eth0".into(),
+        medium: Medium::Ethernet(own),
+        mtu: 1500,
+        checksum_offload: false,
+        segment_offload: 0,
+    });
+    let (v4, v6) = (Ipv4Addr::new(10, 0, 0, 1), Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1));
+    let _ = stack.add_address(id, v4.into(), 24);
+    let _ = stack.add_address(id, v6.into(), 64);
+    let _ = stack.add_link_local(id);
+    let server = stack.tcp_open(TcpOptions { v6: true, ..TcpOptions::default() });
+    let _ = stack.bind(server, SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), 80), false);
+    let _ = stack.listen(server, 4);
+    let client = stack.tcp_open(TcpOptions::default());
+    let peer = SocketAddr::from((Ipv4Addr::new(10, 0, 0, 2), 80));
+    let _ = stack.connect(client, peer, 0);
+    let datagrams = stack.udp_open(UdpOptions::default());
+    let _ = stack.bind(datagrams, SocketAddr::from((Ipv4Addr::UNSPECIFIED, 53)), false);
+    let mut rest = data;
+    let mut now = 0;
+    while let Some(([step, length, kind], behind)) = rest.split_first_chunk::<3>() {
+        now += 1_u64 << (step % 40);
+        let (body, behind) = behind.split_at(usize::from(*length).min(behind.len()));
+        rest = behind;
+        let mut frame = Vec::new();
+        let ether_type =
+            [ether_type::IPV4, ether_type::IPV6, ether_type::ARP][usize::from(kind % 3)];
+        ethernet::Repr { to: own, from: Mac([2, 0, 0, 0, 0, 2]), ether_type }.emit(&mut frame);
+        match kind % 3 {
+            0 => {
+                let from = Ipv4Addr::new(10, 0, 0, 2);
+                let repr = ip::Repr::new(from.into(), v4.into(), kind >> 2);
+                repr.emit(body.len(), &mut frame);
+            }
+            1 => {
+                let from = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 2);
+                let repr =
+                    ip::Repr { hops: 255, ..ip::Repr::new(from.into(), v6.into(), kind >> 2) };
+                repr.emit(body.len(), &mut frame);
+            }
+            _ => {}
+        }
+        frame.extend_from_slice(body);
+        stack.receive(id, &Bytes::from(frame), Checksum::Trusted, now);
+        stack.advance(now);
+        while stack.transmit(id).is_some() {}
+        let _ = stack.take_events();
+        let _ = (stack.deadline(), stack.accept(server), stack.udp_receive(datagrams, false));
+        let mut take = |bytes: &[u8]| Ok(bytes.len());
+        let _ = stack.tcp_receive(client, 1 << 16, false, 0, &mut take);
+    }
+    assert!(stack.neighbours(id).len() <= 1024 && stack.routes().len() <= 4096);
 }

@@ -214,10 +214,15 @@ fn parse_v6(bytes: &[u8]) -> Option<(Repr, &[u8], usize)> {
         rest = rest.get(extension..)?;
         length = length.saturating_sub(extension);
         if repr.fragment.is_some_and(|fragment| fragment.offset > 0) {
-            break; // what follows belongs to the middle of a packet
+            return Some((repr, rest, length)); // what follows belongs to the middle of a packet
         }
     }
-    Some((repr, rest, length))
+    // More of them than anybody needs, or a fragment of a fragment.
+    let is_extension = matches!(
+        repr.protocol,
+        protocol::HOP_BY_HOP | protocol::ROUTING | protocol::DESTINATION | protocol::FRAGMENT
+    );
+    (!is_extension).then_some((repr, rest, length))
 }
 
 #[cfg(test)]
