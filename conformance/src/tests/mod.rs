@@ -8,6 +8,7 @@ mod epoll;
 mod eventfd;
 mod exec;
 mod fcntl;
+mod files;
 mod futex;
 mod inotify;
 mod io;
@@ -18,6 +19,7 @@ mod pipe;
 mod process;
 mod ptrace;
 mod select;
+mod shared;
 mod signal;
 mod signals;
 mod support;
@@ -39,6 +41,28 @@ pub const FAMILIES: &[Family] = &[
     process::execve::FAMILY,
     process::pidfd::FAMILY,
     fcntl::FAMILY,
+    files::access::FAMILY,
+    files::acl::FAMILY,
+    files::chmod::FAMILY,
+    files::chown::FAMILY,
+    files::close::FAMILY,
+    files::create::FAMILY,
+    files::cwd::FAMILY,
+    files::dup::FAMILY,
+    files::getdents::FAMILY,
+    files::handle::FAMILY,
+    files::ioctl::FAMILY,
+    files::link::FAMILY,
+    files::open_flags::FAMILY,
+    files::openat2::FAMILY,
+    files::path_only::FAMILY,
+    files::quota::FAMILY,
+    files::remove::FAMILY,
+    files::rename::FAMILY,
+    files::stat::FAMILY,
+    files::tmpfile::FAMILY,
+    files::utimes::FAMILY,
+    files::xattr::FAMILY,
     futex::FAMILY,
     inotify::FAMILY,
     io::FAMILY,
