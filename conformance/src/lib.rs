@@ -12,5 +12,9 @@ pub mod report;
 pub mod run;
 pub mod subject;
 pub mod suite;
-#[expect(clippy::unwrap_used, reason = "a test's set-up that fails is a failure")]
+#[expect(
+    clippy::unwrap_used,
+    clippy::unwrap_in_result,
+    reason = "a test's set-up that fails is a failure"
+)]
 mod tests;

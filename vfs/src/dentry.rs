@@ -86,6 +86,8 @@ pub(crate) struct DentryCache {
     pub(crate) watches: Mutex<Vec<Weak<crate::notify::Watch>>>,
     /// How many: events need no look at parents while it is 0.
     pub(crate) watch_count: AtomicUsize,
+    /// How many fanotify marks there are on files, mounts and the instance of this tree.
+    pub(crate) mark_count: AtomicUsize,
 }
 
 /// The dentries of one file-system instance; the cached ones go with it.
@@ -103,6 +105,7 @@ impl DentryTree {
             distrusted: AtomicBool::new(false),
             watches: Mutex::default(),
             watch_count: AtomicUsize::new(0),
+            mark_count: AtomicUsize::new(0),
         });
         let place = Place { parent: None, name: Arc::from(&b"/"[..]) };
         Arc::new(Self { root: Arc::new(Dentry::build(root, cache, place)) })

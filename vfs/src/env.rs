@@ -58,6 +58,10 @@ pub struct Sysctls {
     pub protected_regular: AtomicU32,
     /// `mount-max`: mounts of one namespace; [`crate::namespace::MountSystem::obey`] shares it.
     pub mount_max: Arc<AtomicU32>,
+    /// `leases-enable`.
+    pub leases_enable: AtomicBool,
+    /// `lease-break-time`, in seconds.
+    pub lease_break_time: AtomicU32,
     /// `inotify/max_queued_events`.
     pub inotify_max_queued_events: AtomicU32,
     /// `inotify/max_user_instances`.
@@ -74,6 +78,8 @@ impl Default for Sysctls {
             protected_fifos: AtomicU32::new(0),
             protected_regular: AtomicU32::new(0),
             mount_max: Arc::new(AtomicU32::new(100_000)),
+            leases_enable: AtomicBool::new(true),
+            lease_break_time: AtomicU32::new(45),
             inotify_max_queued_events: AtomicU32::new(16_384),
             inotify_max_user_instances: AtomicU32::new(128),
             inotify_max_user_watches: AtomicU32::new(65_536),
@@ -139,6 +145,8 @@ pub struct VfsEnv {
     pub file_size_limit: u64,
     /// Whether set-id bits survive a write of the caller (`CAP_FSETID`); `None`: as for who opened the file.
     pub keeps_set_id: Option<bool>,
+    /// The caller's process id in the initial pid namespace, for `fanotify(7)`; 0 for nobody.
+    pub pid: u32,
 }
 
 impl Default for VfsEnv {
@@ -150,6 +158,6 @@ impl Default for VfsEnv {
 impl VfsEnv {
     /// An environment without a file size limit.
     pub fn new(shared: Arc<VfsShared>, caller: Option<Arc<dyn Caller>>) -> Self {
-        Self { shared, caller, file_size_limit: u64::MAX, keeps_set_id: None }
+        Self { shared, caller, file_size_limit: u64::MAX, keeps_set_id: None, pid: 0 }
     }
 }

@@ -5,10 +5,10 @@
 //! by [`File::wait_queue`].
 
 use core::any::Any;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use chitin_abi::fs::OpenFlags;
+use chitin_abi::fs::{O_RDONLY, O_RDWR, OpenFlags};
 use chitin_abi::poll::PollEvents;
 use chitin_abi::{Errno, GuestAddr, Result};
 use chitin_mm::GuestMemory;
@@ -324,6 +324,14 @@ pub struct OpenFile {
     pub owner: Mutex<FileOwner>,
     /// Locks on a file that has no inode to keep them.
     own_state: OnceLock<Box<InodeState>>,
+    /// The open made the file (`F_CREATED_QUERY`).
+    created: AtomicBool,
+    /// It counts as a reader of its inode.
+    reads: AtomicBool,
+    /// What is done with it is nobody's business: it was opened by fanotify.
+    unnoticed: AtomicBool,
+    /// The process that opened it.
+    opener: AtomicU32,
     /// What sends those signals.
     pub watches: Mutex<Option<Box<SignalWatches>>>,
 }
@@ -333,6 +341,8 @@ pub struct OpenFile {
 pub struct SignalWatches {
     /// `O_ASYNC`.
     pub ready: Option<Box<dyn Any + Send + Sync>>,
+    /// Urgent data.
+    pub urgent: Option<Box<dyn Any + Send + Sync>>,
     /// `F_NOTIFY`.
     pub directory: Option<Box<dyn Any + Send + Sync>>,
 }
@@ -374,6 +384,10 @@ impl OpenFile {
             cred,
             owner: Mutex::new(FileOwner::default()),
             own_state: OnceLock::new(),
+            created: AtomicBool::new(false),
+            reads: AtomicBool::new(false),
+            unnoticed: AtomicBool::new(false),
+            opener: AtomicU32::new(0),
             watches: Mutex::new(None),
         })
     }
@@ -420,7 +434,7 @@ impl OpenFile {
     /// Whether it may be read.
     pub fn readable(&self) -> bool {
         let mode = self.flags().bits() & OpenFlags::O_ACCMODE.bits();
-        !self.is_path_only() && mode != OpenFlags::O_WRONLY.bits()
+        !self.is_path_only() && matches!(mode, O_RDONLY | O_RDWR)
     }
 
     /// Whether it may be written.
@@ -428,6 +442,45 @@ impl OpenFile {
         let mode = self.flags().bits() & OpenFlags::O_ACCMODE.bits();
         !self.is_path_only()
             && (mode == OpenFlags::O_WRONLY.bits() || mode == OpenFlags::O_RDWR.bits())
+    }
+
+    /// Whether the file was made by opening it.
+    pub fn was_created(&self) -> bool {
+        self.created.load(Ordering::Relaxed)
+    }
+
+    /// The file was made by opening it.
+    pub(crate) fn set_created(&self) {
+        self.created.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether watches and marks are not told of what is done with it.
+    pub(crate) fn is_unnoticed(&self) -> bool {
+        self.unnoticed.load(Ordering::Relaxed)
+    }
+
+    /// Watches and marks are not told of what is done with it.
+    pub(crate) fn set_unnoticed(&self) {
+        self.unnoticed.store(true, Ordering::Relaxed);
+    }
+
+    /// The process that opened it, in the initial pid namespace; 0 for nobody.
+    pub(crate) fn opener(&self) -> u32 {
+        self.opener.load(Ordering::Relaxed)
+    }
+
+    /// Notes who has opened it.
+    pub(crate) fn set_opener(&self, pid: u32) {
+        self.opener.store(pid, Ordering::Relaxed);
+    }
+
+    /// It counts as a reader of its inode from now on.
+    pub(crate) fn count_reader(&self) {
+        if let Some(path) = &self.path
+            && !self.reads.swap(true, Ordering::Relaxed)
+        {
+            path.dentry().inode().state().get_read();
+        }
     }
 
     /// Whether it was opened with `O_PATH`.
@@ -460,6 +513,9 @@ impl Drop for OpenFile {
                 locks.release_file(self.id);
             }
             crate::notify::close(self);
+        }
+        if let (true, Some(path)) = (*self.reads.get_mut(), &self.path) {
+            path.dentry().inode().state().put_read();
         }
         if let (true, Some(path)) = (self.counted, &self.path) {
             path.dentry().inode().state().put_write();

@@ -11,6 +11,7 @@ use chitin_abi::fs::OpenFlags;
 use chitin_abi::time::Timespec;
 use chitin_abi::{Errno, Result};
 
+use crate::acl::{Acl, AclKind};
 use crate::attr::{Attr, NewFile, SetAttr};
 use crate::cred::Cred;
 use crate::env::VfsEnv;
@@ -217,6 +218,13 @@ pub trait Inode: Any + Send + Sync {
     /// Whether this file system opens its device nodes itself.
     fn opens_special(&self) -> bool {
         false
+    }
+
+    /// An access-control list, where the file has one. Called by permission checks: a file system that has no
+    /// lists need not look.
+    fn acl(&self, kind: AclKind) -> Option<Acl> {
+        let _ = kind;
+        None
     }
 
     /// The value of an extended attribute.

@@ -3,14 +3,14 @@
 //! All of it is made on first use: an inode that nobody locks, watches or writes costs a few words.
 
 use core::any::Any;
-use core::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use chitin_abi::{Errno, Result};
 use parking_lot::{Mutex, RwLock};
 
 use crate::locks::FileLocks;
-use crate::notify::Watch;
+use crate::notify::{MarkList, Watch};
 use crate::pipe::FifoSlot;
 
 /// Locks, watches, a FIFO's pipe or a bound socket, counts of writers.
@@ -28,6 +28,11 @@ pub struct InodeState {
     linkable: AtomicBool,
     /// Open files that may write (positive) or running programs that forbid it (negative).
     write_count: AtomicI64,
+    /// Open files that may only read.
+    read_count: AtomicI64,
+    /// `F_SET_RW_HINT`.
+    write_hint: AtomicU8,
+    marks: OnceLock<Box<MarkList>>,
 }
 
 impl InodeState {
@@ -107,6 +112,31 @@ impl InodeState {
         self.write_count.fetch_add(1, Ordering::AcqRel);
     }
 
+    /// Counts one more open file that may only read.
+    pub(crate) fn get_read(&self) {
+        self.read_count.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// One open file that may only read has gone.
+    pub(crate) fn put_read(&self) {
+        self.read_count.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// How many open files may only read, and how many may write.
+    pub(crate) fn users(&self) -> (i64, i64) {
+        (self.read_count.load(Ordering::Acquire), self.write_count.load(Ordering::Acquire))
+    }
+
+    /// How long what is written is expected to live (`RWH_WRITE_LIFE_…`).
+    pub fn write_hint(&self) -> u8 {
+        self.write_hint.load(Ordering::Relaxed)
+    }
+
+    /// Sets what [`InodeState::write_hint`] says.
+    pub fn set_write_hint(&self, hint: u8) {
+        self.write_hint.store(hint, Ordering::Relaxed);
+    }
+
     /// Whether some open file may write to it.
     pub fn has_writers(&self) -> bool {
         self.write_count.load(Ordering::Acquire) > 0
@@ -119,6 +149,16 @@ impl InodeState {
             })
             .map(|_| ())
             .map_err(|_| Errno::ETXTBSY)
+    }
+
+    /// Its fanotify marks.
+    pub(crate) fn marks(&self) -> &MarkList {
+        self.marks.get_or_init(Box::default)
+    }
+
+    /// Its fanotify marks if there ever were some.
+    pub(crate) fn marks_if_any(&self) -> Option<&MarkList> {
+        self.marks.get().map(Box::as_ref)
     }
 
     /// Whether a watch asks for one of these events.

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+pub mod acl;
 pub mod anon;
 pub mod anon_path;
 pub mod attr;
@@ -15,6 +16,7 @@ pub mod fdtable;
 pub mod file;
 pub mod fs;
 pub mod fs_type;
+pub mod handle;
 pub mod host_errno;
 pub mod host_poll;
 pub mod inode;

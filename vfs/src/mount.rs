@@ -5,7 +5,7 @@
 //! namespaces) belongs to [`crate::namespace`].
 
 use core::sync::atomic::{AtomicI64, AtomicU32, Ordering};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use chitin_abi::fs::{
     MOUNT_ATTR_NOATIME, MOUNT_ATTR_NODEV, MOUNT_ATTR_NODIRATIME, MOUNT_ATTR_NOEXEC,
@@ -18,6 +18,7 @@ use parking_lot::RwLock;
 use crate::dentry::{Dentry, DentryTree};
 use crate::inode::Inode;
 use crate::namespace::MountSystem;
+use crate::notify::MarkList;
 use crate::path::Path;
 use crate::super_block::SuperBlock;
 
@@ -99,6 +100,7 @@ pub struct Mount {
     writers: AtomicI64,
     /// What it is mounted on; `None` at the top of a namespace and for what is not attached.
     place: RwLock<Option<Path>>,
+    marks: OnceLock<Box<MarkList>>,
 }
 
 impl Mount {
@@ -122,6 +124,7 @@ impl Mount {
             flags: AtomicU32::new(flags.bits()),
             writers: AtomicI64::new(0),
             place: RwLock::new(None),
+            marks: OnceLock::new(),
         })
     }
 
@@ -133,6 +136,16 @@ impl Mount {
     /// The id of `statmount(2)` and `STATX_MNT_ID_UNIQUE`, never used again.
     pub fn unique_id(&self) -> u64 {
         self.unique_id
+    }
+
+    /// The fanotify marks on it.
+    pub(crate) fn marks(&self) -> &MarkList {
+        self.marks.get_or_init(Box::default)
+    }
+
+    /// The fanotify marks on it if there ever were some.
+    pub(crate) fn marks_if_any(&self) -> Option<&MarkList> {
+        self.marks.get().map(Box::as_ref)
     }
 
     /// The instance that is mounted.

@@ -8,6 +8,7 @@ use chitin_abi::fs::{
 use chitin_abi::process::{CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER, CAP_FSETID};
 use chitin_abi::{Errno, Result};
 
+use crate::acl::AclKind;
 use crate::attr::NewFile;
 use crate::cred::Cred;
 use crate::dentry::Dentry;
@@ -22,7 +23,21 @@ pub fn check(inode: &dyn Inode, mask: u32, cred: &Cred, env: &VfsEnv) -> Result<
     if let Some(decided) = inode.check_access(mask, cred, env) {
         return decided;
     }
-    check_info(&inode.access_info()?, mask, cred)
+    check_inode(inode, mask, cred)
+}
+
+/// By the access list where there is one and it counts, else by the mode.
+fn check_inode(inode: &dyn Inode, mask: u32, cred: &Cred) -> Result<()> {
+    let info = inode.access_info()?;
+    let mask = mask & (R_OK | W_OK | X_OK);
+    if info.uid != cred.uid
+        && info.mode & 0o070 != 0
+        && !overrides(info.mode, mask, cred)
+        && let Some(acl) = inode.acl(AclKind::Access)
+    {
+        return if acl.permits(&info, mask, cred) { Ok(()) } else { Err(Errno::EACCES) };
+    }
+    check_info(&info, mask, cred)
 }
 
 /// The same for a dentry, without looking at the inode of a directory that a capability opens anyway.
@@ -37,7 +52,7 @@ pub(crate) fn check_dentry(dentry: &Dentry, mask: u32, cred: &Cred, env: &VfsEnv
     if dentry.is_dir() && cred.caps.has(CAP_DAC_OVERRIDE) {
         return Ok(());
     }
-    check_info(&inode.access_info()?, mask, cred)
+    check_inode(inode.as_ref(), mask, cred)
 }
 
 /// Whether the caller may use a file of these attributes so.

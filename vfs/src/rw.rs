@@ -44,7 +44,7 @@ impl OpenFile {
         };
         self.touch(env);
         if count > 0 {
-            crate::notify::access(self);
+            crate::notify::access(self, env.pid);
         }
         Ok(count)
     }
@@ -87,7 +87,7 @@ impl OpenFile {
             Some(offset) => self.write_limited(from, WriteAt::Offset(offset), env)?.0,
         };
         if count > 0 {
-            crate::notify::modify(self);
+            crate::notify::modify(self, env.pid);
         }
         Ok(count)
     }
@@ -180,7 +180,7 @@ impl OpenFile {
             }
             None => self.file().set_attr(&change)?,
         }
-        crate::notify::modify(self);
+        crate::notify::modify(self, env.pid);
         Ok(())
     }
 
@@ -202,7 +202,7 @@ impl OpenFile {
         }
         self.clear_set_id(env)?;
         self.file().allocate(mode, offset, length)?;
-        crate::notify::modify(self);
+        crate::notify::modify(self, env.pid);
         Ok(())
     }
 
@@ -231,7 +231,7 @@ impl OpenFile {
         drop(position);
         result?;
         self.touch(env);
-        crate::notify::access(self);
+        crate::notify::access(self, env.pid);
         Ok(())
     }
 }

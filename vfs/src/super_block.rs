@@ -1,13 +1,15 @@
 //! What a mounted file system knows of itself.
 
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use chitin_abi::Result;
 use parking_lot::{Mutex, RwLock};
 
 use crate::dentry::DentryTree;
+use crate::handle::HandleTable;
 use crate::inode::Inode;
+use crate::notify::MarkList;
 
 /// Numbers of `statfs(2)`.
 #[derive(Clone, Copy, Debug, Default)]
@@ -51,6 +53,11 @@ pub trait FileSystem: Send + Sync {
         false
     }
 
+    /// Whether its files can be opened by handles.
+    fn exports(&self) -> bool {
+        false
+    }
+
     /// Applies options of a remount.
     ///
     /// # Errors
@@ -79,6 +86,8 @@ pub struct SuperBlock {
     next_ino: AtomicU64,
     read_only: AtomicBool,
     tree: Mutex<Weak<DentryTree>>,
+    handles: Mutex<HandleTable>,
+    marks: OnceLock<Box<MarkList>>,
 }
 
 static NEXT_ANONYMOUS_MINOR: AtomicU64 = AtomicU64::new(32);
@@ -95,6 +104,8 @@ impl SuperBlock {
             next_ino: AtomicU64::new(1),
             read_only: AtomicBool::new(false),
             tree: Mutex::default(),
+            handles: Mutex::default(),
+            marks: OnceLock::new(),
         })
     }
 
@@ -107,6 +118,21 @@ impl SuperBlock {
         let fresh = DentryTree::new(Arc::clone(root));
         *tree = Arc::downgrade(&fresh);
         fresh
+    }
+
+    /// The fanotify marks on it.
+    pub(crate) fn marks(&self) -> &MarkList {
+        self.marks.get_or_init(Box::default)
+    }
+
+    /// The fanotify marks on it if there ever were some.
+    pub(crate) fn marks_if_any(&self) -> Option<&MarkList> {
+        self.marks.get().map(Box::as_ref)
+    }
+
+    /// The file handles that were given out.
+    pub(crate) fn handles(&self) -> &Mutex<HandleTable> {
+        &self.handles
     }
 
     /// Whether nothing can be changed, through whatever mount.

@@ -4,6 +4,7 @@ use crate::suite::Family;
 
 mod attr;
 mod cred;
+mod data;
 mod epoll;
 mod eventfd;
 mod exec;
@@ -12,16 +13,20 @@ mod files;
 mod futex;
 mod inotify;
 mod io;
+mod locks;
 mod mmap;
 mod mqueue;
+mod notify;
 mod open;
 mod pipe;
+mod poll;
 mod process;
 mod ptrace;
 mod select;
 mod shared;
 mod signal;
 mod signals;
+mod sockets;
 mod support;
 mod sysvipc;
 mod timer;
@@ -35,6 +40,19 @@ pub const FAMILIES: &[Family] = &[
     process::clone::FAMILY,
     process::clone3::FAMILY,
     cred::FAMILY,
+    data::aio::FAMILY,
+    data::copy::FAMILY,
+    data::fallocate::FAMILY,
+    data::memfd::FAMILY,
+    data::readwrite::FAMILY,
+    data::rwf::FAMILY,
+    data::secret::FAMILY,
+    data::seek::FAMILY,
+    data::sendfile::FAMILY,
+    data::splice::FAMILY,
+    data::sync::FAMILY,
+    data::truncate::FAMILY,
+    data::vectors::FAMILY,
     epoll::FAMILY,
     eventfd::FAMILY,
     exec::FAMILY,
@@ -66,10 +84,26 @@ pub const FAMILIES: &[Family] = &[
     futex::FAMILY,
     inotify::FAMILY,
     io::FAMILY,
+    locks::advisory::FAMILY,
+    locks::description::FAMILY,
+    locks::dnotify::FAMILY,
+    locks::hints::FAMILY,
+    locks::lease::FAMILY,
+    locks::owner::FAMILY,
+    locks::record::FAMILY,
     mmap::FAMILY,
     mqueue::FAMILY,
+    notify::fanotify::FAMILY,
+    notify::handles::FAMILY,
+    notify::watches::FAMILY,
     open::FAMILY,
     pipe::FAMILY,
+    poll::counter::FAMILY,
+    poll::epoll_modes::FAMILY,
+    poll::polling::FAMILY,
+    poll::selecting::FAMILY,
+    poll::signals::FAMILY,
+    poll::timers::FAMILY,
     ptrace::FAMILY,
     select::FAMILY,
     signals::action::FAMILY,
@@ -78,6 +112,13 @@ pub const FAMILIES: &[Family] = &[
     signals::restart::FAMILY,
     signals::send::FAMILY,
     signal::FAMILY,
+    sockets::datagram::FAMILY,
+    sockets::many::FAMILY,
+    sockets::names::FAMILY,
+    sockets::options::FAMILY,
+    sockets::passing::FAMILY,
+    sockets::stream::FAMILY,
+    sockets::urgent::FAMILY,
     sysvipc::FAMILY,
     timer::FAMILY,
     tree::FAMILY,

@@ -69,12 +69,6 @@ pub fn interrupted<T: Debug>(k: &dyn Kernel, body: impl FnOnce() -> Result<T>) {
     fails(alarmed(k, 0, body), Errno::EINTR);
 }
 
-/// Asserts that a handled signal ends a call that waits even if its handler asks for restarting.
-#[track_caller]
-pub fn never_restarted<T: Debug>(k: &dyn Kernel, body: impl FnOnce() -> Result<T>) {
-    fails(alarmed(k, SA_RESTART, body), Errno::EINTR);
-}
-
 /// Asserts that a call that waits goes on after a signal whose handler asks for restarting, until a child wakes it.
 #[track_caller]
 pub fn restarted<T>(k: &dyn Kernel, wake: impl Fn(), body: impl FnOnce() -> Result<T>) -> T {

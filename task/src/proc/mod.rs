@@ -13,6 +13,7 @@
 pub mod access;
 pub mod format;
 pub mod ipc;
+mod locks;
 pub mod net;
 pub mod pids;
 pub mod process;

@@ -13,7 +13,7 @@ use chitin_abi::mm::{MAP_ANONYMOUS, MAP_PRIVATE, PROT_READ, PROT_WRITE};
 use chitin_abi::poll::PollEvents;
 use chitin_abi::time::Timespec;
 use chitin_abi::uio::{
-    IOCB_CMD_FDSYNC, IOCB_CMD_FSYNC, IOCB_CMD_NOOP, IOCB_CMD_POLL, IOCB_CMD_PREAD, IOCB_CMD_PREADV,
+    IOCB_CMD_FDSYNC, IOCB_CMD_FSYNC, IOCB_CMD_POLL, IOCB_CMD_PREAD, IOCB_CMD_PREADV,
     IOCB_CMD_PWRITE, IOCB_CMD_PWRITEV, IOCB_FLAG_RESFD, IoEvent, Iocb, SigsetArgument,
 };
 use chitin_abi::{Errno, GuestAddr, PAGE_SIZE, Result};
@@ -34,6 +34,8 @@ use crate::scheduler::wait::Waiter;
 
 /// Most events of one context (`/proc/sys/fs/aio-max-nr`).
 const MOST_EVENTS: u32 = 65536;
+/// Events whose ring Linux would not even try to make.
+const LARGEST_RING: u32 = 0x1000_0000 / 64;
 /// Most contexts of one address space.
 const MOST_CONTEXTS: usize = 1024;
 
@@ -70,7 +72,7 @@ pub fn close_all(contexts: &Contexts) {
 /// `io_setup(2)`.
 pub async fn io_setup(cx: &mut Ctx<'_>, count: u32, id_at: GuestAddr) -> SysResult {
     let old: u64 = cx.read(id_at)?;
-    if old != 0 || count == 0 {
+    if old != 0 || count == 0 || count > LARGEST_RING {
         return Err(Errno::EINVAL.into());
     }
     if count > MOST_EVENTS || cx.mm.aio.lock().len() >= MOST_CONTEXTS {
@@ -110,7 +112,6 @@ enum Kind {
     Write { vector: bool },
     Sync { data_only: bool },
     Poll,
-    Nothing,
 }
 
 /// A request that has been checked.
@@ -146,7 +147,6 @@ fn prepare(cx: &Ctx<'_>, at: u64) -> Result<Request> {
         IOCB_CMD_FSYNC => Kind::Sync { data_only: false },
         IOCB_CMD_FDSYNC => Kind::Sync { data_only: true },
         IOCB_CMD_POLL => Kind::Poll,
-        IOCB_CMD_NOOP => Kind::Nothing,
         _ => return Err(Errno::EINVAL),
     };
     match kind {

@@ -40,6 +40,7 @@ impl PathCaller {
         let caller: Arc<dyn Caller> = Arc::clone(task) as Arc<dyn Caller>;
         let mut env = VfsEnv::new(Arc::clone(&task.kernel.vfs), Some(caller));
         env.file_size_limit = task.group.limits.lock().soft(RLIMIT_FSIZE);
+        env.pid = task.tgid();
         Self {
             cred: task.cred().fs_cred(),
             env,
@@ -147,6 +148,7 @@ impl Ctx<'_> {
         let cred = self.task.cred();
         env.keeps_set_id = Some(cred.user_ns.is_initial() && cred.has(CAP_FSETID));
         env.file_size_limit = self.task.group.limits.lock().soft(RLIMIT_FSIZE);
+        env.pid = self.task.tgid();
         env
     }
 

@@ -241,10 +241,14 @@ fn limited<T>(cx: &Ctx<'_>, result: Result<T>) -> Result<T> {
 }
 
 /// `truncate(2)`.
-pub fn truncate(cx: &mut Ctx<'_>, path: PathPtr, length: i64) -> SysResult {
+pub async fn truncate(cx: &mut Ctx<'_>, path: PathPtr, length: i64) -> SysResult {
     let length = u64::try_from(length).map_err(|_| Errno::EINVAL)?;
+    let path = cx.lookup(&cx.path_caller(), path.0, true)?;
+    let lease = cx.path_caller().walk().before_change(&path);
+    if let Some(lease) = lease {
+        super::open::wait_for_lease(cx, &lease).await?;
+    }
     let caller = cx.path_caller();
-    let path = cx.lookup(&caller, path.0, true)?;
     limited(cx, caller.walk().truncate(&path, length))?;
     Ok(0)
 }
@@ -306,7 +310,7 @@ pub fn fallocate(cx: &mut Ctx<'_>, fd: Fd, mode: Flags, offset: i64, length: i64
     }
     file.clear_set_id(&env)?;
     file.file().allocate(mode.0, offset, length)?;
-    chitin_vfs::notify::modify(&file);
+    chitin_vfs::notify::modify(&file, env.pid);
     Ok(0)
 }
 

@@ -77,7 +77,7 @@ fn do_getdents(cx: &Ctx<'_>, fd: Fd, to: GuestAddr, count: u32, layout: Layout) 
     *position = next;
     drop(position);
     file.touch(&cx.rw_env());
-    chitin_vfs::notify::access(&file);
+    chitin_vfs::notify::access(&file, cx.task.tgid());
     Ok(buffer.len() as u64)
 }
 

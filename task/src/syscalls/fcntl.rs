@@ -7,8 +7,8 @@ use chitin_abi::fs::{
     F_GET_RW_HINT, F_GET_SEALS, F_GETFD, F_GETFL, F_GETLEASE, F_GETLK, F_GETOWN, F_GETOWN_EX,
     F_GETPIPE_SZ, F_GETSIG, F_NOTIFY, F_OFD_GETLK, F_OFD_SETLK, F_OFD_SETLKW, F_OWNER_PGRP,
     F_OWNER_PID, F_OWNER_TID, F_SET_FILE_RW_HINT, F_SET_RW_HINT, F_SETFD, F_SETFL, F_SETLEASE,
-    F_SETLK, F_SETLKW, F_SETOWN, F_SETOWN_EX, F_SETPIPE_SZ, F_SETSIG, F_UNLCK, FD_CLOEXEC,
-    FOwnerEx, OpenFlags,
+    F_SETLK, F_SETLKW, F_SETOWN, F_SETOWN_EX, F_SETPIPE_SZ, F_SETSIG, FD_CLOEXEC, FOwnerEx,
+    OpenFlags,
 };
 use chitin_abi::process::{CAP_FOWNER, CAP_SYS_RESOURCE};
 use chitin_abi::{Errno, GuestAddr, Result};
@@ -30,7 +30,7 @@ const CHANGEABLE: OpenFlags = OpenFlags::O_APPEND
     .union(OpenFlags::O_DIRECT)
     .union(OpenFlags::O_NOATIME);
 /// The highest `RWH_WRITE_LIFE_…`.
-const MAX_RW_HINT: u64 = 5;
+const MAX_RW_HINT: u8 = 5;
 
 /// `fcntl(2)`.
 pub async fn fcntl(cx: &mut Ctx<'_>, fd: Fd, op: u32, arg: u64) -> SysResult {
@@ -81,22 +81,20 @@ fn simple(cx: &Ctx<'_>, fd: Fd, file: &Arc<OpenFile>, op: u32, arg: u64) -> SysR
         F_GET_SEALS => return Ok(tmpfs::seals(&sealable(file)?)?.into()),
         F_ADD_SEALS if !file.writable() => return Err(Errno::EPERM.into()),
         F_ADD_SEALS => tmpfs::add_seals(&sealable(file)?, arg as u32)?,
-        F_GETLEASE => return Ok(F_UNLCK.into()),
-        // Nobody can be granted one, but giving back what one has not is no bad argument.
-        F_SETLEASE if arg == u64::from(F_UNLCK) && file.attr()?.is_regular() => {
-            return Err(Errno::EAGAIN.into());
-        }
-        F_SETLEASE => return Err(Errno::EINVAL.into()),
+        F_GETLEASE => return Ok(locks::lease(cx, file)),
+        F_SETLEASE => locks::set_lease(cx, fd, file, arg as u32)?,
         F_NOTIFY => sigio::notify(cx, file, fd.0, arg as u32)?,
-        F_GET_RW_HINT | F_GET_FILE_RW_HINT => cx.write(GuestAddr(arg), &0_u64)?,
+        F_GET_RW_HINT | F_GET_FILE_RW_HINT => {
+            let hint = file.state().map_or(0, |state| state.write_hint());
+            cx.write(GuestAddr(arg), &u64::from(hint))?;
+        }
         F_SET_RW_HINT | F_SET_FILE_RW_HINT => {
             check_owner(cx, file)?;
             let hint: u64 = cx.read(GuestAddr(arg))?;
-            if hint > MAX_RW_HINT {
-                return Err(Errno::EINVAL.into());
-            }
+            let hint = u8::try_from(hint).ok().filter(|hint| *hint <= MAX_RW_HINT);
+            file.lockable_state().set_write_hint(hint.ok_or(Errno::EINVAL)?);
         }
-        F_CREATED_QUERY => {}
+        F_CREATED_QUERY => return Ok(u64::from(file.was_created())),
         _ => return Err(Errno::EINVAL.into()),
     }
     Ok(0)
@@ -178,7 +176,7 @@ fn get_owner(cx: &Ctx<'_>, file: &OpenFile) -> u64 {
     if owner.kind.cast_unsigned() == F_OWNER_PGRP { id.wrapping_neg() } else { id }
 }
 
-fn set_owner(cx: &Ctx<'_>, file: &OpenFile, who: i32) -> Result<()> {
+fn set_owner(cx: &Ctx<'_>, file: &Arc<OpenFile>, who: i32) -> Result<()> {
     if who == i32::MIN {
         return Err(Errno::EINVAL);
     }
@@ -186,8 +184,9 @@ fn set_owner(cx: &Ctx<'_>, file: &OpenFile, who: i32) -> Result<()> {
     replace_owner(cx, file, kind, who.unsigned_abs())
 }
 
-fn replace_owner(cx: &Ctx<'_>, file: &OpenFile, kind: u32, number: u32) -> Result<()> {
+fn replace_owner(cx: &Ctx<'_>, file: &Arc<OpenFile>, kind: u32, number: u32) -> Result<()> {
     let id = owner_to_global(cx, kind, number)?;
+    sigio::watch_urgent(cx, file);
     let mut owner = file.owner.lock();
     owner.kind = kind.cast_signed();
     owner.id = id;
@@ -199,7 +198,7 @@ fn get_owner_ex(cx: &Ctx<'_>, file: &OpenFile, addr: GuestAddr) -> Result<()> {
     cx.write(addr, &FOwnerEx { kind: owner.kind, pid: owner_to_local(cx, owner).cast_signed() })
 }
 
-fn set_owner_ex(cx: &Ctx<'_>, file: &OpenFile, addr: GuestAddr) -> Result<()> {
+fn set_owner_ex(cx: &Ctx<'_>, file: &Arc<OpenFile>, addr: GuestAddr) -> Result<()> {
     let owner: FOwnerEx = cx.read(addr)?;
     let kind = owner.kind.cast_unsigned();
     if !matches!(kind, F_OWNER_TID | F_OWNER_PID | F_OWNER_PGRP) {

@@ -21,8 +21,10 @@ use chitin_abi::{Errno, GuestAddr, Result};
 use chitin_vfs::env::VfsEnv;
 use chitin_vfs::file::{OpenFile, TerminalAccess};
 use chitin_vfs::io::{Sink, Source};
+use chitin_vfs::notify::fanotify::Fanotify;
 
 use super::args::{BytesIn, BytesOut, Fd, Flags, Whence};
+use super::fanotify::EventReader;
 use super::ioctl::IoctlCaller;
 use super::scatter::Scatter;
 use crate::context::Ctx;
@@ -88,10 +90,12 @@ async fn read_into(
     }
     let queue = file.file().wait_queue();
     let signals = file.file().as_any().downcast_ref::<SignalFd>();
-    let attempt = || match signals {
+    let events = file.file().as_any().downcast_ref::<Fanotify>();
+    let attempt = || match (signals, events) {
         // Who reads, not who made it.
-        Some(signals) => signals.read_for(cx.task, &mut to),
-        None => file.read(&mut to, at, &env),
+        (Some(signals), _) => signals.read_for(cx.task, &mut to),
+        (_, Some(group)) => group.read_for(&mut to, &EventReader::new(cx, group)),
+        _ => file.read(&mut to, at, &env),
     };
     let count = cx.blocking(queue, READABLE, nowait || file.nonblocking(), attempt).await?;
     Ok(count as u64)

@@ -110,8 +110,8 @@ pub fn ioctl(cx: &mut Ctx<'_>, fd: Fd, request: Flags, argp: GuestAddr) -> SysRe
         FIDEDUPERANGE => return Err(Errno::EOPNOTSUPP.into()),
         FS_IOC_FIEMAP => return Err(Errno::EOPNOTSUPP.into()),
         FIONREAD if file.attr()?.is_regular() => {
-            let left = file.attr()?.size.saturating_sub(*file.position.lock());
-            cx.write(argp, &(left.min(i32::MAX as u64) as i32))?;
+            let left = file.attr()?.size.wrapping_sub(*file.position.lock());
+            cx.write(argp, &(left as i32))?;
         }
         _ => return of_file(cx, &file, request.0, argp),
     }

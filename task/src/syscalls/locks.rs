@@ -1,12 +1,14 @@
 //! Locks on files: `flock(2)` and the record locks of `fcntl(2)`.
 
+use core::sync::atomic::Ordering;
 use std::sync::Arc;
 
 use chitin_abi::fs::{
-    F_RDLCK, F_UNLCK, F_WRLCK, Flock, LOCK_EX, LOCK_MAND, LOCK_NB, LOCK_SH, LOCK_UN, SEEK_CUR,
-    SEEK_END, SEEK_SET,
+    F_OWNER_PID, F_RDLCK, F_UNLCK, F_WRLCK, Flock, LOCK_EX, LOCK_MAND, LOCK_NB, LOCK_SH, LOCK_UN,
+    SEEK_CUR, SEEK_END, SEEK_SET,
 };
 use chitin_abi::poll::PollEvents;
+use chitin_abi::process::CAP_LEASE;
 use chitin_abi::{Errno, GuestAddr, Result};
 use chitin_vfs::file::OpenFile;
 use chitin_vfs::locks::{LockKind, LockOwner, LockRange, LockRequest, RecordLock};
@@ -76,6 +78,48 @@ fn record(cx: &Ctx<'_>, file: &OpenFile, lock: &Flock, kind: Kind) -> Result<Rec
     };
     let pid = if kind == Kind::Posix { cx.task.tgid().cast_signed() } else { -1 };
     Ok(RecordLock { owner: owner(cx, file, kind), pid, kind: shared, range: range(file, lock)? })
+}
+
+/// `F_GETLEASE`.
+pub fn lease(cx: &Ctx<'_>, file: &OpenFile) -> u64 {
+    let now = cx.kernel().clock.realtime();
+    let now = now.tv_sec.unsigned_abs().saturating_mul(1_000_000_000);
+    let locks = file.state().and_then(|state| state.locks_if_any());
+    let kind = locks.and_then(|locks| locks.lease_of(file.id(), now));
+    u64::from(match kind {
+        Some(LockKind::Shared) => F_RDLCK,
+        Some(LockKind::Exclusive) => F_WRLCK,
+        None => F_UNLCK,
+    })
+}
+
+/// `F_SETLEASE`.
+///
+/// # Errors
+/// EINVAL, EACCES, EAGAIN.
+pub fn set_lease(cx: &Ctx<'_>, fd: Fd, file: &Arc<OpenFile>, kind: u32) -> Result<()> {
+    let kind = match kind {
+        F_RDLCK => Some(LockKind::Shared),
+        F_WRLCK => Some(LockKind::Exclusive),
+        F_UNLCK => None,
+        _ => return Err(Errno::EINVAL),
+    };
+    let (attr, cred) = (file.attr()?, cx.task.cred().fs_cred());
+    if !attr.is_regular() || !cx.kernel().vfs.sysctls.leases_enable.load(Ordering::Relaxed) {
+        return Err(Errno::EINVAL);
+    }
+    if attr.uid != cred.uid && !cred.caps.has(CAP_LEASE) {
+        return Err(Errno::EACCES);
+    }
+    let locks = file.lockable_state().locks();
+    let Some(kind) = kind else { return locks.drop_lease(file.id()) };
+    let pid = cx.task.tgid().cast_signed();
+    locks.set_lease(file, pid, kind, super::sigio::lease_watch(cx, file, fd.0))?;
+    let mut owner = file.owner.lock();
+    if owner.id == 0 {
+        (owner.kind, owner.id) = (F_OWNER_PID.cast_signed(), pid);
+    }
+    Ok(())
 }
 
 /// An open file description has no process id.

@@ -8,12 +8,15 @@ use chitin_abi::fs::{
 };
 use chitin_abi::poll::PollEvents;
 use chitin_abi::{Errno, GuestAddr, PAGE_SIZE, Result};
-use chitin_vfs::walk::ResolveFlags;
+use chitin_vfs::locks::LeaseWait;
+use chitin_vfs::walk::{OpenWait, ResolveFlags};
 use zerocopy::{FromZeros, IntoBytes};
 
 use super::args::{Fd, Flags, Mode, OpenMode, PathPtr};
 use crate::context::Ctx;
-use crate::error::SysResult;
+use crate::error::{Restart, SysResult};
+use crate::readiness::retry;
+use crate::scheduler::wait::Waiter;
 
 const VALID: u32 = O_ACCMODE
     | O_APPEND
@@ -117,11 +120,41 @@ async fn do_open(cx: &mut Ctx<'_>, dirfd: i32, path: GuestAddr, how: How) -> Sys
         walk.open(&path, OpenFlags::from_bits_retain(how.flags & !O_CLOEXEC), how.mode)?
     };
     if let Some(wait) = &opened.wait {
-        let over = || if wait.is_over() { Ok(()) } else { Err(Errno::EAGAIN) };
-        cx.blocking(Some(wait.wait_queue()), PollEvents::POLLIN | PollEvents::POLLOUT, false, over)
-            .await?;
+        complete_open(cx, wait).await?;
+    }
+    if opened.truncates {
+        cx.path_caller().walk().truncate_opened(&opened.file)?;
     }
     Ok(cx.install_file(opened.file, how.flags & O_CLOEXEC != 0)?)
+}
+
+/// Waits until an open can be completed.
+async fn complete_open(cx: &Ctx<'_>, wait: &OpenWait) -> SysResult<()> {
+    let fifo = match wait {
+        OpenWait::Fifo(fifo) => fifo,
+        OpenWait::Lease(lease) => return wait_for_lease(cx, lease).await,
+    };
+    let over = || if fifo.is_over() { Ok(()) } else { Err(Errno::EAGAIN) };
+    let events = PollEvents::POLLIN | PollEvents::POLLOUT;
+    cx.blocking(Some(fifo.wait_queue()), events, false, over).await
+}
+
+/// Waits until the holders of leases have given way or their time is over.
+///
+/// # Errors
+/// A restart when a signal arrives.
+pub async fn wait_for_lease(cx: &Ctx<'_>, lease: &LeaseWait) -> SysResult<()> {
+    let clock = &cx.kernel().clock;
+    let now = || {
+        let now = clock.realtime();
+        let seconds = now.tv_sec.unsigned_abs().saturating_mul(1_000_000_000);
+        seconds.saturating_add(now.tv_nsec.unsigned_abs())
+    };
+    let deadline = clock.monotonic().saturating_add(lease.deadline.saturating_sub(now()));
+    let waiter = Waiter::new();
+    let _registration = waiter.register(lease.wait_queue(), PollEvents::all());
+    let over = || if lease.is_over(now()) { Ok(()) } else { Err(Errno::EAGAIN) };
+    retry(cx, &waiter, Some(deadline), Restart::Sys, over).await.map(|_| ())
 }
 
 /// `open(2)`.

@@ -14,7 +14,7 @@ use chitin_abi::fs::{
 use chitin_abi::poll::PollEvents;
 use chitin_abi::process::CAP_KILL;
 use chitin_abi::signal::{
-    POLL_ERR, POLL_HUP, POLL_IN, POLL_MSG, POLL_OUT, POLL_PRI, SIGIO, SigInfo,
+    POLL_ERR, POLL_HUP, POLL_IN, POLL_MSG, POLL_OUT, POLL_PRI, SIGIO, SIGURG, SigInfo,
 };
 use chitin_abi::{Errno, Result};
 use chitin_vfs::file::{File, OpenFile, SignalWatches};
@@ -25,6 +25,7 @@ use chitin_vfs::wait::{Observer, Registration};
 use crate::context::Ctx;
 use crate::kernel::Kernel;
 use crate::process::ProcessEntry;
+use crate::socket::SocketFile;
 use crate::task::Task;
 
 /// A message is there.
@@ -34,15 +35,20 @@ const QUEUE: u32 = 16;
 
 /// Sends a file's signal to its owner.
 fn send(kernel: &Arc<Kernel>, file: &OpenFile, code: i32, fd: i32) {
+    let info = match file.owner.lock().signal {
+        0 => SigInfo::kernel(SIGIO),
+        signal => SigInfo::poll(signal, code, band(code), fd),
+    };
+    deliver(kernel, file, info);
+}
+
+/// Sends a signal to a file's owner.
+fn deliver(kernel: &Arc<Kernel>, file: &OpenFile, info: SigInfo) {
     let owner = *file.owner.lock();
     let id = owner.id.unsigned_abs();
     if id == 0 {
         return;
     }
-    let info = match owner.signal {
-        0 => SigInfo::kernel(SIGIO),
-        signal => SigInfo::poll(signal, code, band(code), fd),
-    };
     let thread = owner.kind.cast_unsigned() == F_OWNER_TID;
     let targets: Vec<Arc<Task>> = {
         let tree = kernel.tree.lock();
@@ -148,6 +154,63 @@ pub fn set_async(cx: &Ctx<'_>, file: &Arc<OpenFile>, fd: i32, on: bool) -> bool 
     drop(watches);
     drop(old);
     true
+}
+
+/// Tells the owner of urgent data.
+struct UrgentWatch {
+    kernel: Weak<Kernel>,
+    file: Weak<OpenFile>,
+}
+
+impl Observer for UrgentWatch {
+    fn notify(&self, events: PollEvents) {
+        if !events.contains(PollEvents::POLLPRI) || events.contains(PollEvents::POLLHUP) {
+            return;
+        }
+        let (Some(kernel), Some(file)) = (self.kernel.upgrade(), self.file.upgrade()) else {
+            return;
+        };
+        let scheduler = kernel.scheduler.clone();
+        scheduler.spawn(async move { deliver(&kernel, &file, SigInfo::kernel(SIGURG)) });
+    }
+}
+
+/// Starts telling a socket's owner of urgent data, whatever its flags say.
+pub fn watch_urgent(cx: &Ctx<'_>, file: &Arc<OpenFile>) {
+    if !file.file().as_any().is::<SocketFile>() {
+        return;
+    }
+    let watch = UrgentWatch { kernel: Arc::downgrade(cx.kernel()), file: Arc::downgrade(file) };
+    let kept = observe(&**file.file(), Arc::new(watch));
+    let mut watches = file.watches.lock();
+    let slot: &mut SignalWatches = watches.get_or_insert_default();
+    let kept = kept.map(|kept| kept as Box<dyn core::any::Any + Send + Sync>);
+    let old = core::mem::replace(&mut slot.urgent, kept);
+    drop(watches);
+    drop(old);
+}
+
+/// Tells the owner that somebody wants to break its lease.
+struct LeaseWatch {
+    kernel: Weak<Kernel>,
+    file: Weak<OpenFile>,
+    fd: i32,
+}
+
+impl Observer for LeaseWatch {
+    fn notify(&self, _events: PollEvents) {
+        let (Some(kernel), Some(file)) = (self.kernel.upgrade(), self.file.upgrade()) else {
+            return;
+        };
+        let (fd, scheduler) = (self.fd, kernel.scheduler.clone());
+        scheduler.spawn(async move { send(&kernel, &file, POLL_MSG, fd) });
+    }
+}
+
+/// What is told when a lease of a file is to be broken.
+pub fn lease_watch(cx: &Ctx<'_>, file: &Arc<OpenFile>, fd: i32) -> Arc<dyn Observer> {
+    let (kernel, file) = (Arc::downgrade(cx.kernel()), Arc::downgrade(file));
+    Arc::new(LeaseWatch { kernel, file, fd })
 }
 
 /// Tells the owner of changes in a directory.

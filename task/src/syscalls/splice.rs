@@ -6,7 +6,8 @@
 use std::sync::Arc;
 
 use chitin_abi::fs::{
-    O_APPEND, S_IFBLK, S_IFREG, SPLICE_F_GIFT, SPLICE_F_MORE, SPLICE_F_MOVE, SPLICE_F_NONBLOCK,
+    O_APPEND, S_IFBLK, S_IFCHR, S_IFREG, SPLICE_F_GIFT, SPLICE_F_MORE, SPLICE_F_MOVE,
+    SPLICE_F_NONBLOCK,
 };
 use chitin_abi::poll::PollEvents;
 use chitin_abi::signal::SIGPIPE;
@@ -249,11 +250,16 @@ pub async fn sendfile(
     if !input.readable() || !output.writable() {
         return Err(Errno::EBADF.into());
     }
+    if count > isize::MAX.unsigned_abs() {
+        return Err(Errno::EINVAL.into());
+    }
     if input.file().is_stream() {
         return Err(if start.is_some() { Errno::ESPIPE } else { Errno::EINVAL }.into());
     }
     let kind = input.attr()?.file_type();
-    if output.flags().bits() & O_APPEND != 0 || !matches!(kind, S_IFREG | S_IFBLK) {
+    let into_pipe = output.file().as_any().is::<PipeEnd>();
+    let has_pages = matches!(kind, S_IFREG | S_IFBLK) || (into_pipe && kind == S_IFCHR);
+    if output.flags().bits() & O_APPEND != 0 || !has_pages {
         return Err(Errno::EINVAL.into());
     }
     let position = match start {

@@ -1,4 +1,4 @@
-//! File locks: `flock(2)`, POSIX record locks and open-file-description locks.
+//! File locks: `flock(2)`, POSIX record locks and open-file-description locks; leases ([`lease`]).
 //!
 //! Nothing blocks: an attempt that conflicts fails with `EAGAIN`; who wants to wait does it on
 //! [`FileLocks::queue`] and tries again. A [`LockRequest`] that waits tells the [`LockGraph`] whom it waits for,
@@ -14,10 +14,12 @@
 //! References: fcntl(2), flock(2).
 
 mod graph;
+mod lease;
 mod records;
 #[cfg(test)]
 mod tests;
 
+use core::sync::atomic::AtomicUsize;
 use std::sync::Arc;
 
 use chitin_abi::poll::PollEvents;
@@ -25,6 +27,8 @@ use chitin_abi::{Errno, Result};
 use parking_lot::Mutex;
 
 pub use self::graph::LockGraph;
+use self::lease::Lease;
+pub use self::lease::{LeaseInfo, LeaseWait};
 use self::records::Records;
 use crate::env::VfsShared;
 use crate::file::OpenFile;
@@ -139,6 +143,7 @@ pub struct WholeLock {
 struct State {
     records: Records,
     whole: Vec<WholeLock>,
+    leases: Vec<Lease>,
 }
 
 /// The locks of one inode.
@@ -146,6 +151,8 @@ struct State {
 pub struct FileLocks {
     state: Mutex<State>,
     queue: Arc<WaitQueue>,
+    /// How many leases there are.
+    leases: AtomicUsize,
 }
 
 impl FileLocks {
@@ -180,6 +187,8 @@ impl FileLocks {
     pub fn release_file(&self, file: u64) {
         self.release_owner(LockOwner::File(file));
         self.funlock(file);
+        // It may have none.
+        let _ = self.drop_lease(file);
     }
 
     /// Takes or converts a `flock(2)` lock of an open file description. As on Linux a conversion that fails has

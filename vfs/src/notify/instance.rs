@@ -8,7 +8,7 @@ use std::sync::{Arc, Weak};
 
 use chitin_abi::fs::{
     FIONREAD, IN_ALL_EVENTS, IN_EXCL_UNLINK, IN_IGNORED, IN_ISDIR, IN_MASK_ADD, IN_MASK_CREATE,
-    IN_ONESHOT, IN_ONLYDIR, IN_Q_OVERFLOW, IN_UNMOUNT, InotifyEvent,
+    IN_ONESHOT, IN_ONLYDIR, IN_Q_OVERFLOW, IN_UNMOUNT, InotifyEvent, S_IFDIR, S_IFMT,
 };
 use chitin_abi::poll::PollEvents;
 use chitin_abi::{Errno, GuestAddr, Result};
@@ -92,6 +92,12 @@ impl Watch {
 
     pub(crate) fn is_removed(&self) -> bool {
         self.removed.load(Ordering::Acquire)
+    }
+
+    /// `IN_ISDIR` if it is on a directory.
+    pub(super) fn dir_bit(&self) -> u32 {
+        let mode = self.inode.access_info().map_or(0, |info| info.mode);
+        if mode & S_IFMT == S_IFDIR { IN_ISDIR } else { 0 }
     }
 
     /// Queues an event if the watch asks for it.

@@ -3,14 +3,17 @@
 use std::sync::Arc;
 
 use chitin_abi::fs::{
-    IN_ACCESS, IN_ATTRIB, IN_CLOSE_NOWRITE, IN_CLOSE_WRITE, IN_CREATE, IN_DELETE, IN_DELETE_SELF,
-    IN_ISDIR, IN_MODIFY, IN_MOVE_SELF, IN_MOVED_FROM, IN_MOVED_TO, IN_OPEN, IN_UNMOUNT,
+    FAN_OPEN_EXEC, FAN_RENAME, IN_ACCESS, IN_ATTRIB, IN_CLOSE_NOWRITE, IN_CLOSE_WRITE, IN_CREATE,
+    IN_DELETE, IN_DELETE_SELF, IN_ISDIR, IN_MODIFY, IN_MOVE_SELF, IN_MOVED_FROM, IN_MOVED_TO,
+    IN_OPEN, IN_UNMOUNT,
 };
 use core::sync::atomic::{AtomicU32, Ordering};
 
+use super::fanotify::{self, Happened};
 use super::instance::Event;
 use crate::dentry::{Dentry, DentryCache};
 use crate::file::OpenFile;
+use crate::path::Path;
 
 static NEXT_COOKIE: AtomicU32 = AtomicU32::new(1);
 
@@ -29,12 +32,15 @@ fn raise(dentry: &Dentry, event: &Event<'_>) {
     }
 }
 
-/// Raises an event of a file at its directory's watches and its own.
-fn raise_both(dentry: &Dentry, mask: u32) {
+/// Raises an event of a file at its directory's watches and its own, and at marks.
+fn raise_both(dentry: &Arc<Dentry>, mask: u32, by: By<'_>) {
+    if dentry.cache().is_marked() {
+        mark_both(dentry, mask, by);
+    }
     if !dentry.cache().is_watched() {
         return;
     }
-    let mask = mask | dir_bit(dentry);
+    let mask = (mask & !FAN_OPEN_EXEC as u32) | dir_bit(dentry);
     if let (Some(parent), name) = dentry.place() {
         let event = Event { mask, cookie: 0, name: Some(&name), unlinked: dentry.is_unlinked() };
         raise(&parent, &event);
@@ -42,11 +48,69 @@ fn raise_both(dentry: &Dentry, mask: u32) {
     raise(dentry, &Event { mask, cookie: 0, name: None, unlinked: false });
 }
 
-fn raise_file(file: &OpenFile, mask: u32) {
+/// Who did it, and by what path.
+#[derive(Clone, Copy)]
+struct By<'a> {
+    path: Option<&'a Path>,
+    pid: u32,
+}
+
+impl By<'_> {
+    fn process(pid: u32) -> Self {
+        Self { path: None, pid }
+    }
+}
+
+/// Raises an event of a file at the marks that it touches.
+fn mark_both(dentry: &Arc<Dentry>, mask: u32, by: By<'_>) {
+    let (parent, name) = dentry.place();
+    fanotify::raise(&Happened {
+        mask: mask | dir_bit(dentry),
+        inode: dentry.inode(),
+        dentry: Some(dentry),
+        dir: parent.as_ref().map(|parent| (parent, &*name)),
+        to: None,
+        path: by.path,
+        pid: by.pid,
+    });
+}
+
+/// Raises an event of a name in a directory at the marks that it touches.
+fn mark_name(dir: &Arc<Dentry>, name: &[u8], dentry: &Arc<Dentry>, mask: u32, pid: u32) {
+    if dir.cache().is_marked() {
+        fanotify::raise(&Happened {
+            mask: mask | dir_bit(dentry),
+            inode: dentry.inode(),
+            dentry: Some(dentry),
+            dir: Some((dir, name)),
+            to: None,
+            path: None,
+            pid,
+        });
+    }
+}
+
+/// Raises an event of a file alone.
+fn mark_self(dentry: &Dentry, shared: Option<&Arc<Dentry>>, mask: u32, pid: u32) {
+    if dentry.cache().is_marked() {
+        fanotify::raise(&Happened {
+            mask: mask | dir_bit(dentry),
+            inode: dentry.inode(),
+            dentry: shared,
+            dir: None,
+            to: None,
+            path: None,
+            pid,
+        });
+    }
+}
+
+fn raise_file(file: &OpenFile, mask: u32, pid: u32) {
     if let Some(path) = file.path()
         && !file.is_path_only()
+        && !file.is_unnoticed()
     {
-        raise_both(path.dentry(), mask);
+        raise_both(path.dentry(), mask, By { path: Some(path), pid });
     }
 }
 
@@ -59,55 +123,68 @@ fn raise_self(dentry: &Dentry, mask: u32) {
     raise(dentry, &Event { mask, cookie: 0, name: None, unlinked: false });
 }
 
-/// The file was opened.
-pub fn open(file: &OpenFile) {
-    raise_file(file, IN_OPEN);
+/// The file was opened, by a process with this number in the initial pid namespace.
+pub fn open(file: &OpenFile, pid: u32) {
+    raise_file(file, IN_OPEN, pid);
+}
+
+/// The file was opened to be executed; that it was opened has been told.
+pub(crate) fn open_exec(file: &OpenFile, pid: u32) {
+    if let Some(path) = file.path()
+        && path.dentry().cache().is_marked()
+    {
+        mark_both(path.dentry(), FAN_OPEN_EXEC as u32, By { path: Some(path), pid });
+    }
 }
 
 /// The file was read.
-pub fn access(file: &OpenFile) {
-    raise_file(file, IN_ACCESS);
+pub fn access(file: &OpenFile, pid: u32) {
+    raise_file(file, IN_ACCESS, pid);
 }
 
 /// The file was written.
-pub fn modify(file: &OpenFile) {
-    raise_file(file, IN_MODIFY);
+pub fn modify(file: &OpenFile, pid: u32) {
+    raise_file(file, IN_MODIFY, pid);
 }
 
 /// The last descriptor of the file was closed.
 pub fn close(file: &OpenFile) {
-    raise_file(file, if file.writable() { IN_CLOSE_WRITE } else { IN_CLOSE_NOWRITE });
+    let mask = if file.writable() { IN_CLOSE_WRITE } else { IN_CLOSE_NOWRITE };
+    raise_file(file, mask, file.opener());
 }
 
 /// Attributes changed.
-pub(crate) fn attributes(dentry: &Dentry) {
-    raise_both(dentry, IN_ATTRIB);
+pub(crate) fn attributes(dentry: &Arc<Dentry>, pid: u32) {
+    raise_both(dentry, IN_ATTRIB, By::process(pid));
 }
 
 /// Times changed: both is a change of attributes, one alone an access or a modification.
-pub(crate) fn times_changed(dentry: &Dentry, access: bool, modification: bool) {
+pub(crate) fn times_changed(dentry: &Arc<Dentry>, access: bool, modification: bool, pid: u32) {
     let mask = match (access, modification) {
         (true, false) => IN_ACCESS,
         (false, true) => IN_MODIFY,
         _ => IN_ATTRIB,
     };
-    raise_both(dentry, mask);
+    raise_both(dentry, mask, By::process(pid));
 }
 
 /// The contents changed without an open file (`truncate(2)`).
-pub(crate) fn path_modified(dentry: &Dentry) {
-    raise_both(dentry, IN_MODIFY);
+pub(crate) fn path_modified(path: &Path, pid: u32) {
+    raise_both(path.dentry(), IN_MODIFY, By { path: Some(path), pid });
 }
 
 /// A name was made.
-pub(crate) fn created(dir: &Dentry, dentry: &Dentry) {
+pub(crate) fn created(dir: &Arc<Dentry>, dentry: &Arc<Dentry>, pid: u32) {
+    mark_name(dir, &dentry.name(), dentry, IN_CREATE, pid);
     if dir.cache().is_watched() {
         raise_name(dir, &dentry.name(), IN_CREATE | dir_bit(dentry), 0);
     }
 }
 
 /// Another name of a file was made.
-pub(crate) fn linked(dir: &Dentry, dentry: &Dentry) {
+pub(crate) fn linked(dir: &Arc<Dentry>, dentry: &Arc<Dentry>, pid: u32) {
+    mark_self(dentry, Some(dentry), IN_ATTRIB, pid);
+    mark_name(dir, &dentry.name(), dentry, IN_CREATE, pid);
     if dir.cache().is_watched() {
         raise_self(dentry, IN_ATTRIB);
         raise_name(dir, &dentry.name(), IN_CREATE, 0);
@@ -115,12 +192,14 @@ pub(crate) fn linked(dir: &Dentry, dentry: &Dentry) {
 }
 
 /// The number of links changed because a name has gone.
-pub(crate) fn link_count(dentry: &Dentry) {
+pub(crate) fn link_count(dentry: &Arc<Dentry>, pid: u32) {
+    mark_self(dentry, Some(dentry), IN_ATTRIB, pid);
     raise_self(dentry, IN_ATTRIB | dir_bit(dentry));
 }
 
 /// A name has gone.
-pub(crate) fn deleted(dir: &Dentry, dentry: &Dentry) {
+pub(crate) fn deleted(dir: &Arc<Dentry>, dentry: &Arc<Dentry>, pid: u32) {
+    mark_name(dir, &dentry.name(), dentry, IN_DELETE, pid);
     if dir.cache().is_watched() {
         raise_name(dir, &dentry.name(), IN_DELETE | dir_bit(dentry), 0);
     }
@@ -128,12 +207,25 @@ pub(crate) fn deleted(dir: &Dentry, dentry: &Dentry) {
 
 /// A name was moved.
 pub(crate) fn moved(
-    old_dir: &Dentry,
-    old_name: &[u8],
-    new_dir: &Dentry,
-    new_name: &[u8],
-    dentry: &Dentry,
+    (old_dir, old_name): (&Arc<Dentry>, &[u8]),
+    (new_dir, new_name): (&Arc<Dentry>, &[u8]),
+    dentry: &Arc<Dentry>,
+    pid: u32,
 ) {
+    if old_dir.cache().is_marked() {
+        mark_name(old_dir, old_name, dentry, IN_MOVED_FROM, pid);
+        mark_name(new_dir, new_name, dentry, IN_MOVED_TO, pid);
+        fanotify::raise(&Happened {
+            mask: FAN_RENAME as u32 | dir_bit(dentry),
+            inode: dentry.inode(),
+            dentry: Some(dentry),
+            dir: Some((old_dir, old_name)),
+            to: Some((new_dir, new_name)),
+            path: None,
+            pid,
+        });
+        mark_self(dentry, Some(dentry), IN_MOVE_SELF, pid);
+    }
     if !old_dir.cache().is_watched() {
         return;
     }
@@ -145,10 +237,13 @@ pub(crate) fn moved(
 
 /// A dentry whose name was removed has lost its last user: the file goes if it has no other name.
 pub(crate) fn dentry_gone(dentry: &Dentry) {
-    if dentry.inode().state().is_watched(u32::MAX)
-        && (dentry.is_dir() || dentry.inode().attr().is_ok_and(|attr| attr.nlink == 0))
-    {
-        raise_self(dentry, IN_DELETE_SELF | dir_bit(dentry));
+    let gone = || dentry.is_dir() || dentry.inode().attr().is_ok_and(|attr| attr.nlink == 0);
+    if dentry.cache().is_marked() && gone() {
+        mark_self(dentry, None, IN_DELETE_SELF, 0);
+    }
+    if dentry.inode().state().is_watched(u32::MAX) && gone() {
+        // Linux does not say that it was a directory.
+        raise_self(dentry, IN_DELETE_SELF);
         for watch in dentry.inode().state().watches() {
             watch.end();
         }
@@ -158,7 +253,8 @@ pub(crate) fn dentry_gone(dentry: &Dentry) {
 /// The last mount of a tree has gone.
 pub(crate) fn unmounted(cache: &DentryCache) {
     for watch in cache.take_watches() {
-        watch.raise(&Event { mask: IN_UNMOUNT, cookie: 0, name: None, unlinked: false });
+        let mask = IN_UNMOUNT | watch.dir_bit();
+        watch.raise(&Event { mask, cookie: 0, name: None, unlinked: false });
         watch.end();
     }
 }
@@ -167,6 +263,11 @@ pub(crate) fn unmounted(cache: &DentryCache) {
 pub(super) type Watches = Vec<std::sync::Weak<super::Watch>>;
 
 impl DentryCache {
+    /// Whether something in the tree has a fanotify mark.
+    pub(crate) fn is_marked(&self) -> bool {
+        self.mark_count.load(Ordering::Acquire) != 0
+    }
+
     /// Whether something in the tree is watched.
     pub(crate) fn is_watched(&self) -> bool {
         self.watch_count.load(Ordering::Acquire) != 0

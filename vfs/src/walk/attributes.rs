@@ -10,6 +10,7 @@ use chitin_abi::process::{CAP_CHOWN, CAP_FSETID};
 use chitin_abi::{Errno, Result};
 
 use super::{SetTime, Walk};
+use crate::acl::AclKind;
 use crate::attr::SetAttr;
 use crate::inode::{AccessInfo, Inode};
 use crate::mount::MountFlags;
@@ -48,7 +49,9 @@ impl Walk<'_> {
     fn apply(&self, path: &Path, change: &SetAttr) -> Result<()> {
         path.dentry().inode().set_attr(change, self.now)?;
         path.dentry().inode().state().privileges_changed();
-        crate::notify::attributes(path.dentry());
+        if change.mode.or(change.uid).or(change.gid).is_some() {
+            crate::notify::attributes(path.dentry(), self.env.pid);
+        }
         Ok(())
     }
 
@@ -65,7 +68,12 @@ impl Walk<'_> {
         if !self.cred.in_group(info.gid) && !self.cred.caps.has(CAP_FSETID) {
             mode &= !S_ISGID;
         }
-        self.apply(path, &SetAttr { mode: Some(mode), ..SetAttr::default() })
+        self.apply(path, &SetAttr { mode: Some(mode), ..SetAttr::default() })?;
+        let inode = path.dentry().inode();
+        if let Some(acl) = inode.acl(AclKind::Access) {
+            inode.set_xattr(AclKind::Access.name(), &acl.with_mode(mode).encode(), 0)?;
+        }
+        Ok(())
     }
 
     fn may_chown(&self, info: &AccessInfo, uid: Option<u32>, gid: Option<u32>) -> bool {
@@ -123,7 +131,12 @@ impl Walk<'_> {
         };
         let change = SetAttr { atime: time(atime), mtime: time(mtime), ..SetAttr::default() };
         path.dentry().inode().set_attr(&change, self.now)?;
-        crate::notify::times_changed(path.dentry(), change.atime.is_some(), change.mtime.is_some());
+        crate::notify::times_changed(
+            path.dentry(),
+            change.atime.is_some(),
+            change.mtime.is_some(),
+            self.env.pid,
+        );
         Ok(())
     }
 
@@ -140,7 +153,7 @@ impl Walk<'_> {
         let result = self.truncate_inode(inode, length);
         inode.state().put_write();
         result?;
-        crate::notify::path_modified(path.dentry());
+        crate::notify::path_modified(path, self.env.pid);
         Ok(())
     }
 

@@ -12,6 +12,8 @@ use core::sync::atomic::Ordering;
 
 use super::Walk;
 use super::resolve::{Last, Resolver};
+use crate::acl::AclKind;
+use crate::attr::NewFile;
 use crate::dentry::Dentry;
 use crate::inode::{AccessInfo, Inode};
 use crate::path::Path;
@@ -54,19 +56,41 @@ impl Walk<'_> {
         Ok(dir.with_dentry(dentry))
     }
 
+    /// Makes a file of this mode and device number, less what the umask or the directory's default list takes away.
+    pub(super) fn make_new(
+        &self,
+        parent: &dyn Inode,
+        info: &AccessInfo,
+        (mode, rdev): (u32, u64),
+        make: impl FnOnce(&NewFile) -> Result<Arc<dyn Inode>>,
+    ) -> Result<Arc<dyn Inode>> {
+        let Some(default) = parent.acl(AclKind::Default) else {
+            return make(&permission::new_file(info, mode & !self.umask, rdev, self.cred));
+        };
+        let (access, mode) = default.inherited(mode);
+        let inode = make(&permission::new_file(info, mode, rdev, self.cred))?;
+        if let Some(access) = access {
+            inode.set_xattr(AclKind::Access.name(), &access.encode(), 0)?;
+        }
+        if mode & S_IFMT == S_IFDIR {
+            inode.set_xattr(AclKind::Default.name(), &default.encode(), 0)?;
+        }
+        Ok(inode)
+    }
+
     /// Tells watches of a new entry.
     pub(super) fn created(&self, dir: &Path, dentry: &Arc<Dentry>) {
-        crate::notify::created(dir.dentry(), dentry);
+        crate::notify::created(dir.dentry(), dentry, self.env.pid);
     }
 
     pub(super) fn do_mkdir(&self, path: &[u8], mode: u32) -> Result<Path> {
-        let mode = S_IFDIR | (mode & 0o1777 & !self.umask);
+        let mode = S_IFDIR | (mode & 0o1777);
         self.make(
             path,
             true,
             || Ok(()),
             |parent, name, info| {
-                parent.mkdir(name, &permission::new_file(info, mode, 0, self.cred))
+                self.make_new(parent, info, (mode, 0), |new| parent.mkdir(name, new))
             },
         )
     }
@@ -82,7 +106,7 @@ impl Walk<'_> {
         // A whiteout (character device 0:0) is no device.
         let needs_capability = is_device && !(kind == S_IFCHR && device == 0);
         let rdev = if is_device { device } else { 0 };
-        let mode = kind | (mode & 0o7777 & !self.umask);
+        let mode = kind | (mode & 0o7777);
         let allowed = || {
             if needs_capability && !self.cred.caps.has(CAP_MKNOD) {
                 Err(Errno::EPERM)
@@ -91,7 +115,7 @@ impl Walk<'_> {
             }
         };
         self.make(path, false, allowed, |parent, name, info| {
-            parent.create(name, &permission::new_file(info, mode, rdev, self.cred))
+            self.make_new(parent, info, (mode, rdev), |new| parent.create(name, new))
         })
     }
 
@@ -151,7 +175,7 @@ impl Walk<'_> {
             Ok(Arc::clone(&inode))
         })?;
         drop(changes);
-        crate::notify::linked(dir.dentry(), &dentry);
+        crate::notify::linked(dir.dentry(), &dentry, self.env.pid);
         Ok(())
     }
 

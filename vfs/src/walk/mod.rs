@@ -17,6 +17,7 @@ mod tests;
 mod xattr;
 
 pub(crate) use self::attributes::remove_capabilities;
+pub use self::open::UNNOTICED;
 
 use std::sync::Arc;
 
@@ -27,6 +28,7 @@ use chitin_abi::time::Timespec;
 use crate::cred::Cred;
 use crate::env::VfsEnv;
 use crate::file::OpenFile;
+use crate::locks::LeaseWait;
 use crate::path::Path;
 use crate::pipe::FifoWait;
 use crate::super_block::FsStats;
@@ -72,8 +74,18 @@ pub struct Walk<'a> {
 pub struct Opened {
     /// The open file description.
     pub file: Arc<OpenFile>,
-    /// A FIFO whose peer is missing: what to wait for before the open is complete.
-    pub wait: Option<FifoWait>,
+    /// What to wait for before the open is complete.
+    pub wait: Option<OpenWait>,
+    /// The file is to be truncated when the open is complete ([`Walk::truncate_opened`]).
+    pub truncates: bool,
+}
+
+/// What an open waits for.
+pub enum OpenWait {
+    /// The other side of a FIFO.
+    Fifo(FifoWait),
+    /// The holders of leases.
+    Lease(LeaseWait),
 }
 
 /// One of the two times of `utimensat(2)`.
@@ -120,6 +132,19 @@ impl Walk<'_> {
     /// As [`Walk::open`].
     pub fn open_path(&self, path: &Path, flags: OpenFlags) -> Result<Opened> {
         self.do_open_path(path, flags)
+    }
+
+    /// Truncates a file whose open had to wait before it could do that.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn truncate_opened(&self, opened: &OpenFile) -> Result<()> {
+        opened.path().map_or(Ok(()), |path| self.do_truncate_opened(path, opened))
+    }
+
+    /// What a change of the contents has to wait for: leases, whose breaking begins.
+    pub fn before_change(&self, path: &Path) -> Option<LeaseWait> {
+        LeaseWait::begin(path, true, || self.lease_deadline())
     }
 
     /// Opens a program for execution: a regular file with execute permission on a mount that allows it.
@@ -227,7 +252,7 @@ impl Walk<'_> {
         self.do_utimens(path, atime, mtime)
     }
 
-    /// `truncate(2)`.
+    /// `truncate(2)`; [`Walk::before_change`] comes first.
     ///
     /// # Errors
     /// EISDIR, EINVAL, EACCES, EROFS, ETXTBSY, EFBIG.

@@ -14,11 +14,12 @@ use chitin_abi::{Errno, Result};
 use core::sync::atomic::Ordering;
 
 use super::resolve::{Last, Parent, Resolver};
-use super::{ExecFile, Opened, ResolveFlags, Walk};
+use super::{ExecFile, OpenWait, Opened, ResolveFlags, Walk};
 use crate::attr::SetAttr;
 use crate::dentry::{Dentry, Name};
 use crate::file::{File, OpenFile};
 use crate::inode::Inode;
+use crate::locks::LeaseWait;
 use crate::mount::MountFlags;
 use crate::path::Path;
 use crate::permission;
@@ -32,6 +33,9 @@ const PATH_FLAGS: OpenFlags = OpenFlags::O_PATH
     .union(OpenFlags::O_DIRECTORY)
     .union(OpenFlags::O_NOFOLLOW)
     .union(OpenFlags::O_CLOEXEC);
+
+/// The flag of an open that watches and marks are not told of; no caller of the kernel can give it.
+pub const UNNOTICED: u32 = 1 << 26;
 
 /// Flags that are done when the file is open.
 const CREATION_FLAGS: OpenFlags = OpenFlags::O_CREAT
@@ -131,9 +135,9 @@ impl Walk<'_> {
             return Err(Errno::ENOENT);
         }
         dir.mount().check_writable()?;
-        let mode = S_IFREG | (mode & 0o7777 & !self.umask);
+        let mode = S_IFREG | (mode & 0o7777);
         let made = self.make_locked(dir, name, |parent, name, info| {
-            parent.create(name, &permission::new_file(info, mode, 0, self.cred))
+            self.make_new(parent, info, (mode, 0), |new| parent.create(name, new))
         });
         drop(changes);
         let (dentry, _) = match made {
@@ -143,7 +147,9 @@ impl Walk<'_> {
         };
         self.created(dir, &dentry);
         let path = dir.with_dentry(dentry);
-        self.finish_open(&path, flags & !OpenFlags::O_TRUNC).map(Some)
+        let opened = self.finish_open(&path, flags & !OpenFlags::O_TRUNC)?;
+        opened.file.set_created();
+        Ok(Some(opened))
     }
 
     /// Checks the permission to make an entry and has `make` do it. The caller holds the directory's lock.
@@ -207,9 +213,8 @@ impl Walk<'_> {
         dir.mount().check_writable()?;
         let parent = dir.dentry().inode();
         permission::check(parent.as_ref(), W_OK | X_OK, self.cred, self.env)?;
-        let mode = S_IFREG | (mode & 0o7777 & !self.umask);
-        let new = permission::new_file(&parent.access_info()?, mode, 0, self.cred);
-        let inode = parent.tmpfile(&new)?;
+        let (mode, info) = (S_IFREG | (mode & 0o7777), parent.access_info()?);
+        let inode = self.make_new(parent.as_ref(), &info, (mode, 0), |new| parent.tmpfile(new))?;
         if !flags.contains(OpenFlags::O_EXCL) {
             inode.state().set_linkable();
         }
@@ -228,16 +233,18 @@ impl Walk<'_> {
         if flags.contains(OpenFlags::O_PATH) {
             let file: Arc<dyn File> = Arc::new(PathOnly);
             let file = OpenFile::new(file, Some(path.clone()), flags, self.cred.clone());
-            return Ok(Opened { file, wait: None });
+            return Ok(Opened { file, wait: None, truncates: false });
         }
         self.may_open(path, access_mask(flags), flags)?;
         let truncate = flags.contains(OpenFlags::O_TRUNC) && dentry.kind() == S_IFREG;
         if truncate {
             path.mount().check_writable()?;
         }
-        let opened = self.finish_open(path, flags)?;
-        if truncate {
-            self.truncate_opened(path, &opened)?;
+        let mut opened = self.finish_open(path, flags)?;
+        if truncate && opened.wait.is_some() {
+            opened.truncates = true;
+        } else if truncate {
+            self.do_truncate_opened(path, &opened.file)?;
         }
         Ok(opened)
     }
@@ -250,10 +257,10 @@ impl Walk<'_> {
         self.open_found(path, flags)
     }
 
-    fn truncate_opened(&self, path: &Path, opened: &Opened) -> Result<()> {
+    pub(super) fn do_truncate_opened(&self, path: &Path, opened: &OpenFile) -> Result<()> {
         let inode = path.dentry().inode();
         // Without write access (`O_RDONLY|O_TRUNC`) the file was not counted as written yet.
-        let counted = opened.file.writable();
+        let counted = opened.writable();
         if !counted {
             inode.state().get_write()?;
         }
@@ -265,7 +272,7 @@ impl Walk<'_> {
             inode.state().put_write();
         }
         result?;
-        crate::notify::modify(&opened.file);
+        crate::notify::modify(opened, self.env.pid);
         Ok(())
     }
 
@@ -299,16 +306,37 @@ impl Walk<'_> {
     fn finish_open(&self, path: &Path, flags: OpenFlags) -> Result<Opened> {
         let dentry = path.dentry();
         let counts = flags.is_writable() && matches!(dentry.kind(), S_IFREG | 0);
+        let reads = dentry.kind() == S_IFREG && flags.is_readable() && !flags.is_writable();
         let guard = if counts { Some(WriteGuard::new(path)?) } else { None };
+        let lease = LeaseWait::begin(path, flags.is_writable(), || self.lease_deadline());
+        if lease.is_some() && flags.contains(OpenFlags::O_NONBLOCK) {
+            return Err(Errno::EAGAIN);
+        }
         let (file, wait) = self.open_inode(path, flags)?;
-        let kept = (flags & !CREATION_FLAGS) | OpenFlags::O_LARGEFILE;
+        let wait = wait.map(OpenWait::Fifo).or(lease.map(OpenWait::Lease));
+        let unnoticed = OpenFlags::from_bits_retain(UNNOTICED);
+        let kept = (flags & !CREATION_FLAGS & !unnoticed) | OpenFlags::O_LARGEFILE;
         let counted = guard.is_some();
         if let Some(guard) = guard {
             guard.keep();
         }
         let file = OpenFile::build(file, Some(path.clone()), kept, self.cred.clone(), counted);
-        crate::notify::open(&file);
-        Ok(Opened { file, wait })
+        if reads {
+            file.count_reader();
+        }
+        file.set_opener(self.env.pid);
+        if flags.bits() & UNNOTICED != 0 {
+            file.set_unnoticed();
+        }
+        crate::notify::open(&file, self.env.pid);
+        Ok(Opened { file, wait, truncates: false })
+    }
+
+    /// When the time of holders of leases that are broken now is over.
+    pub(super) fn lease_deadline(&self) -> u64 {
+        let seconds = self.env.shared.sysctls.lease_break_time.load(Ordering::Relaxed);
+        let now = self.now.tv_sec.unsigned_abs().saturating_add(u64::from(seconds));
+        now.saturating_mul(1_000_000_000).saturating_add(self.now.tv_nsec.unsigned_abs())
     }
 
     fn open_inode(
@@ -346,7 +374,10 @@ impl Walk<'_> {
         let inode = dentry.inode();
         inode.state().deny_write()?;
         match self.finish_open(path, OpenFlags::empty()) {
-            Ok(opened) => Ok(ExecFile { file: opened.file }),
+            Ok(opened) => {
+                crate::notify::open_exec(&opened.file, self.env.pid);
+                Ok(ExecFile { file: opened.file })
+            }
             Err(error) => {
                 inode.state().allow_write();
                 Err(error)

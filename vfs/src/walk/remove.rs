@@ -58,8 +58,8 @@ impl Walk<'_> {
         victim.unlinked();
         drop(changes);
         dir.mount().system().detach_all(&victim);
-        crate::notify::link_count(&victim);
-        crate::notify::deleted(dir.dentry(), &victim);
+        crate::notify::link_count(&victim, self.env.pid);
+        crate::notify::deleted(dir.dentry(), &victim, self.env.pid);
         Ok(())
     }
 
@@ -88,7 +88,7 @@ impl Walk<'_> {
         }
         drop(changes);
         dir.mount().system().detach_all(&victim);
-        crate::notify::deleted(dir.dentry(), &victim);
+        crate::notify::deleted(dir.dentry(), &victim, self.env.pid);
         Ok(())
     }
 }

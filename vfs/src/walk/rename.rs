@@ -198,13 +198,23 @@ impl Walk<'_> {
         new_name: &[u8],
         flags: u32,
     ) {
-        crate::notify::moved(from.dentry(), old_name, to.dentry(), new_name, &found.old);
+        crate::notify::moved(
+            (from.dentry(), old_name),
+            (to.dentry(), new_name),
+            &found.old,
+            self.env.pid,
+        );
         let Some(new) = &found.new else { return };
         if flags & RENAME_EXCHANGE != 0 {
-            crate::notify::moved(to.dentry(), new_name, from.dentry(), old_name, new);
+            crate::notify::moved(
+                (to.dentry(), new_name),
+                (from.dentry(), old_name),
+                new,
+                self.env.pid,
+            );
         } else {
             from.mount().system().detach_all(new);
-            crate::notify::link_count(new);
+            crate::notify::link_count(new, self.env.pid);
         }
     }
 }

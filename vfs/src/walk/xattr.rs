@@ -1,16 +1,22 @@
 //! Extended attributes (`xattr(7)`): who may see and change which.
 
 use chitin_abi::fs::{
-    R_OK, S_IFDIR, S_IFREG, S_ISVTX, W_OK, XATTR_CREATE, XATTR_NAME_CAPS, XATTR_NAME_MAX,
+    R_OK, S_IFDIR, S_IFREG, S_ISGID, S_ISVTX, W_OK, XATTR_CREATE, XATTR_NAME_CAPS, XATTR_NAME_MAX,
     XATTR_REPLACE, XATTR_SECURITY_PREFIX, XATTR_SIZE_MAX, XATTR_SYSTEM_PREFIX,
     XATTR_TRUSTED_PREFIX, XATTR_USER_PREFIX,
 };
-use chitin_abi::process::{CAP_SETFCAP, CAP_SYS_ADMIN};
+use chitin_abi::process::{CAP_FSETID, CAP_SETFCAP, CAP_SYS_ADMIN};
 use chitin_abi::{Errno, Result};
 
 use super::Walk;
+use crate::acl::{Acl, AclKind};
+use crate::attr::SetAttr;
+use crate::inode::Inode;
 use crate::path::Path;
 use crate::permission;
+
+/// The bits of the first word of file capabilities that say their form.
+const VFS_CAP_REVISION_MASK: u32 = 0xff00_0000;
 
 /// Whose attributes they are.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -34,6 +40,19 @@ fn space(name: &[u8]) -> Result<Space> {
     let found = known.into_iter().find(|(prefix, _)| name.starts_with(prefix.as_bytes()));
     let Some((prefix, space)) = found else { return Err(Errno::EOPNOTSUPP) };
     if name.len() == prefix.len() { Err(Errno::EINVAL) } else { Ok(space) }
+}
+
+/// Whether a value has the form of file capabilities.
+fn are_capabilities(value: &[u8]) -> bool {
+    let Some(head) = value.first_chunk().copied().map(u32::from_le_bytes) else { return false };
+    matches!((head & VFS_CAP_REVISION_MASK, value.len()), (0x0200_0000, 20) | (0x0300_0000, 24))
+}
+
+fn drop_acl(inode: &dyn Inode, kind: AclKind) -> Result<()> {
+    match inode.remove_xattr(kind.name()) {
+        Err(Errno::ENODATA) => Ok(()),
+        result => result,
+    }
 }
 
 impl Walk<'_> {
@@ -91,21 +110,63 @@ impl Walk<'_> {
         }
         let space = space(name)?;
         path.mount().check_writable()?;
+        if let Some(kind) = AclKind::of(name) {
+            return self.set_acl(path, kind, Acl::parse(value)?);
+        }
         self.xattr_permission(path, space, W_OK)?;
         self.security_permission(name, space)?;
+        if name == XATTR_NAME_CAPS.as_bytes() && !are_capabilities(value) {
+            return Err(Errno::EINVAL);
+        }
         path.dentry().inode().set_xattr(name, value, flags)?;
         path.dentry().inode().state().privileges_changed();
-        crate::notify::attributes(path.dentry());
+        crate::notify::attributes(path.dentry(), self.env.pid);
+        Ok(())
+    }
+
+    /// Sets or removes a list; one that the mode can say becomes the mode.
+    fn set_acl(&self, path: &Path, kind: AclKind, acl: Option<Acl>) -> Result<()> {
+        let inode = path.dentry().inode();
+        if !Acl::fits(path.dentry().kind()) {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        let info = inode.access_info()?;
+        if !permission::is_owner(&info, self.cred) {
+            return Err(Errno::EPERM);
+        }
+        match (kind, acl) {
+            (AclKind::Default, Some(_)) if !path.dentry().is_dir() => return Err(Errno::EACCES),
+            (AclKind::Access, Some(acl)) => {
+                let (bits, exact) = acl.mode();
+                if exact {
+                    drop_acl(inode.as_ref(), kind)?;
+                } else {
+                    inode.set_xattr(kind.name(), &acl.encode(), 0)?;
+                }
+                let mut mode = (info.mode & 0o7000) | bits;
+                if !self.cred.in_group(info.gid) && !self.cred.caps.has(CAP_FSETID) {
+                    mode &= !S_ISGID;
+                }
+                inode.set_attr(&SetAttr { mode: Some(mode), ..SetAttr::default() }, self.now)?;
+            }
+            (AclKind::Default, Some(acl)) => inode.set_xattr(kind.name(), &acl.encode(), 0)?,
+            (_, None) => drop_acl(inode.as_ref(), kind)?,
+        }
+        inode.state().privileges_changed();
+        crate::notify::attributes(path.dentry(), self.env.pid);
         Ok(())
     }
 
     pub(super) fn do_remove_xattr(&self, path: &Path, name: &[u8]) -> Result<()> {
         let space = space(name)?;
         path.mount().check_writable()?;
+        if let Some(kind) = AclKind::of(name) {
+            return self.set_acl(path, kind, None);
+        }
         self.xattr_permission(path, space, W_OK)?;
         self.security_permission(name, space)?;
         path.dentry().inode().remove_xattr(name)?;
-        crate::notify::attributes(path.dentry());
+        crate::notify::attributes(path.dentry(), self.env.pid);
         Ok(())
     }
 

@@ -38,16 +38,24 @@ fn set_raw(k: &dyn Kernel, path: &str, kind: &str, value: &[u8]) -> Result<u64> 
 fn get(k: &dyn Kernel, path: &str, kind: &str) -> Result<Vec<Entry>> {
     let (path, name) = (format!("{path}\0"), format!("system.posix_acl_{kind}\0"));
     let mut value = vec![0; 4096];
-    let count = call!(k, GETXATTR, path.as_bytes(), name.as_bytes(), value.as_mut_slice(), 4096)? as usize;
+    let count =
+        call!(k, GETXATTR, path.as_bytes(), name.as_bytes(), value.as_mut_slice(), 4096)? as usize;
     assert_eq!(&value[..4], [2, 0, 0, 0]);
     let short = |at: usize| u16::from_le_bytes([value[at], value[at + 1]]);
-    let word = |at: usize| u32::from_le_bytes([value[at], value[at + 1], value[at + 2], value[at + 3]]);
+    let word =
+        |at: usize| u32::from_le_bytes([value[at], value[at + 1], value[at + 2], value[at + 3]]);
     Ok((4..count).step_by(8).map(|at| (short(at), short(at + 2), word(at + 4))).collect())
 }
 
 /// A list that gives one user these rights, with this mask, and nobody else any.
 fn for_user(id: u32, rights: u16, mask: u16) -> [Entry; 5] {
-    [(USER_OBJ, 6, NOBODY), (USER, rights, id), (GROUP_OBJ, 0, NOBODY), (MASK, mask, NOBODY), (OTHER, 0, NOBODY)]
+    [
+        (USER_OBJ, 6, NOBODY),
+        (USER, rights, id),
+        (GROUP_OBJ, 0, NOBODY),
+        (MASK, mask, NOBODY),
+        (OTHER, 0, NOBODY),
+    ]
 }
 
 fn mode(k: &dyn Kernel, path: &str) -> u32 {

@@ -19,9 +19,18 @@ fn some(k: &dyn Kernel, fd: Fd, size: usize) -> Result<Vec<Entry>> {
     while at < count {
         let entry = &buffer[at..];
         let length = usize::from(u16::from_ne_bytes([entry[16], entry[17]]));
-        let name: Vec<u8> = entry[DIRENT64_NAME_OFFSET..length].iter().copied().take_while(|byte| *byte != 0).collect();
-        assert!(length % 8 == 0 && length >= DIRENT64_NAME_OFFSET + name.len() + 1);
-        entries.push((String::from_utf8(name).unwrap(), long(entry, 0), long(entry, 8).cast_signed(), entry[18]));
+        let name: Vec<u8> = entry[DIRENT64_NAME_OFFSET..length]
+            .iter()
+            .copied()
+            .take_while(|byte| *byte != 0)
+            .collect();
+        assert!(length % 8 == 0 && length > DIRENT64_NAME_OFFSET + name.len());
+        entries.push((
+            String::from_utf8(name).unwrap(),
+            long(entry, 0),
+            long(entry, 8).cast_signed(),
+            entry[18],
+        ));
         at += length;
     }
     Ok(entries)

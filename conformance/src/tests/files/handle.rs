@@ -12,7 +12,15 @@ use crate::tests::shared::{as_user, fdinfo, int};
 fn handle(k: &dyn Kernel, at: Fd, path: &str, flags: u32) -> Result<(Vec<u8>, i32)> {
     let (path, mut handle, mut mount) = (format!("{path}\0"), vec![0_u8; 136], 0_i32);
     handle[0] = 128;
-    call!(k, NAME_TO_HANDLE_AT, at, path.as_bytes(), handle.as_mut_slice(), mount.as_mut_bytes(), flags)?;
+    call!(
+        k,
+        NAME_TO_HANDLE_AT,
+        at,
+        path.as_bytes(),
+        handle.as_mut_slice(),
+        mount.as_mut_bytes(),
+        flags
+    )?;
     Ok((handle, mount))
 }
 

@@ -1,8 +1,9 @@
 //! Opening with restrictions: `openat2(2)`.
 
 use chitin_abi::fs::{
-    O_APPEND, O_CREAT, O_DIRECTORY, O_NOFOLLOW, O_PATH, O_RDWR, O_TMPFILE, O_TRUNC, OpenHow, RESOLVE_BENEATH,
-    RESOLVE_CACHED, RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, RESOLVE_NO_XDEV,
+    O_APPEND, O_CREAT, O_DIRECTORY, O_NOFOLLOW, O_PATH, O_RDWR, O_TMPFILE, O_TRUNC, OpenHow,
+    RESOLVE_BENEATH, RESOLVE_CACHED, RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS,
+    RESOLVE_NO_XDEV,
 };
 use chitin_abi::{Errno, Result};
 use zerocopy::IntoBytes;
@@ -22,17 +23,24 @@ fn tree(k: &dyn Kernel) -> Fd {
     k.mkdir("d/e", 0o755).unwrap();
     k.file("d/f", b"in");
     k.file("out", b"out");
-    for (target, name) in [("f", "d/l"), ("../out", "d/up"), ("/", "d/root"), ("/f", "d/abs"), ("e/../f", "d/round"), ("loop", "d/loop")] {
+    for (target, name) in [
+        ("f", "d/l"),
+        ("../out", "d/up"),
+        ("/", "d/root"),
+        ("/f", "d/abs"),
+        ("e/../f", "d/round"),
+        ("loop", "d/loop"),
+    ] {
         k.symlink(target, name).unwrap();
     }
     k.open("d", O_DIRECTORY, 0).unwrap()
 }
 
-const BENEATH: u64 = RESOLVE_BENEATH as u64;
-const IN_ROOT: u64 = RESOLVE_IN_ROOT as u64;
-const NO_SYMLINKS: u64 = RESOLVE_NO_SYMLINKS as u64;
-const NO_MAGICLINKS: u64 = RESOLVE_NO_MAGICLINKS as u64;
-const NO_XDEV: u64 = RESOLVE_NO_XDEV as u64;
+const BENEATH: u64 = RESOLVE_BENEATH;
+const IN_ROOT: u64 = RESOLVE_IN_ROOT;
+const NO_SYMLINKS: u64 = RESOLVE_NO_SYMLINKS;
+const NO_MAGICLINKS: u64 = RESOLVE_NO_MAGICLINKS;
+const NO_XDEV: u64 = RESOLVE_NO_XDEV;
 
 tests! { "openat2", "openat2(2)";
     [openat2] opens_like_openat(k) {
@@ -103,7 +111,7 @@ tests! { "openat2", "openat2(2)";
     }
     [openat2] cached_refuses_what_must_wait(k) {
         let d = tree(k);
-        let resolve = u64::from(RESOLVE_CACHED);
+        let resolve = RESOLVE_CACHED;
         for flags in [O_CREAT, O_TRUNC] { fails(open2(k, d, "f", flags | O_RDWR, 0, resolve), Errno::EAGAIN); }
         open2(k, d, "f", 0, 0, resolve).unwrap();
     }

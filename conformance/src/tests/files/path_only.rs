@@ -1,7 +1,9 @@
 //! Descriptors that only name a file: `O_PATH`.
 
 use chitin_abi::Errno;
-use chitin_abi::fs::{AT_EMPTY_PATH, F_GETFL, F_SETFL, O_CREAT, O_DIRECTORY, O_NOFOLLOW, O_PATH, O_RDWR, O_TRUNC};
+use chitin_abi::fs::{
+    AT_EMPTY_PATH, F_GETFL, F_SETFL, O_CREAT, O_DIRECTORY, O_NOFOLLOW, O_PATH, O_RDWR, O_TRUNC,
+};
 use chitin_abi::net::{AF_UNIX, SOCK_STREAM};
 use zerocopy::IntoBytes;
 

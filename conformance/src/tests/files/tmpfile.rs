@@ -1,7 +1,10 @@
 //! Files without a name: `O_TMPFILE`.
 
 use chitin_abi::Errno;
-use chitin_abi::fs::{AT_EMPTY_PATH, AT_SYMLINK_FOLLOW, F_GETFL, O_APPEND, O_CREAT, O_DIRECTORY, O_EXCL, O_RDWR, O_TMPFILE, O_WRONLY};
+use chitin_abi::fs::{
+    AT_EMPTY_PATH, AT_SYMLINK_FOLLOW, F_GETFL, O_APPEND, O_CREAT, O_DIRECTORY, O_EXCL, O_RDWR,
+    O_TMPFILE, O_WRONLY,
+};
 
 use crate::call;
 use crate::suite::{Calls, Files, fails, tests};

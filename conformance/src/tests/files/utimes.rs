@@ -8,8 +8,8 @@ use crate::call;
 use crate::suite::{Arg, Calls, Files, Kernel, fails, tests};
 use crate::tests::shared::as_user;
 
-const NOW: (i64, i64) = (0, UTIME_NOW as i64);
-const OMIT: (i64, i64) = (0, UTIME_OMIT as i64);
+const NOW: (i64, i64) = (0, UTIME_NOW);
+const OMIT: (i64, i64) = (0, UTIME_OMIT);
 
 fn times(access: (i64, i64), change: (i64, i64)) -> [u8; 32] {
     [access.0, access.1, change.0, change.1].as_bytes().try_into().unwrap()

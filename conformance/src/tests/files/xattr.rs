@@ -20,7 +20,8 @@ fn get(k: &dyn Kernel, path: &str, name: &str) -> Result<Vec<u8>> {
 
 fn list(k: &dyn Kernel, path: &str) -> Vec<String> {
     let (path, mut names) = (format!("{path}\0"), vec![0; 65536]);
-    let count = call!(k, LLISTXATTR, path.as_bytes(), names.as_mut_slice(), 65536).unwrap() as usize;
+    let count =
+        call!(k, LLISTXATTR, path.as_bytes(), names.as_mut_slice(), 65536).unwrap() as usize;
     let texts = names[..count].split(|byte| *byte == 0).filter(|name| !name.is_empty());
     let mut names: Vec<_> = texts.map(|name| String::from_utf8_lossy(name).into_owned()).collect();
     names.sort();

@@ -103,6 +103,9 @@ fn info(object: &Object, fd: i32) -> Node {
         let position = *file.position.lock();
         let head = format!("pos:\t{position}\nflags:\t0{flags:o}\nmnt_id:\t{mount}\nino:\t{ino}\n");
         out.extend_from_slice(head.as_bytes());
+        let table = target.task().map_or(0, |task| task.files().id());
+        let locks = crate::proc::locks::of_file(target.view(), table, &file);
+        out.extend_from_slice(locks.as_bytes());
         out.extend_from_slice(file.file().fd_info().as_bytes());
         Ok(())
     })
@@ -134,6 +137,11 @@ impl DynamicDir for Descriptors {
         }
         Ok(())
     }
+
+    fn size(&self) -> Option<u64> {
+        let count = || self.object.task().map_or(0, |task| task.files().len() as u64);
+        (self.kind == Kind::Link).then(count)
+    }
 }
 
 fn directory(object: &Object, permissions: u32, kind: Kind) -> Node {
@@ -150,8 +158,7 @@ fn directory(object: &Object, permissions: u32, kind: Kind) -> Node {
 
 /// `fd`.
 pub fn fd(object: &Object) -> Node {
-    let size = object.task().map_or(0, |task| task.files().len() as u64);
-    directory(object, 0o500, Kind::Link).sized(size)
+    directory(object, 0o500, Kind::Link)
 }
 
 /// `fdinfo`.

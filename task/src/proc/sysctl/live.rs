@@ -146,12 +146,14 @@ numbers! {
     protected_fifos set_protected_fifos protected_fifos 2;
     protected_regular set_protected_regular protected_regular 2;
     mount_max set_mount_max mount_max 1_000_000;
+    lease_break_time set_lease_break_time lease_break_time 0x7fff_ffff;
     inotify_events set_inotify_events inotify_max_queued_events 1_000_000;
     inotify_instances set_inotify_instances inotify_max_user_instances 1_000_000;
     inotify_watches set_inotify_watches inotify_max_user_watches 10_000_000;
 }
 
 switches! {
+    leases_enable set_leases_enable leases_enable;
     protected_symlinks set_protected_symlinks protected_symlinks;
     protected_hardlinks set_protected_hardlinks protected_hardlinks;
 }

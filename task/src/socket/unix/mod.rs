@@ -39,7 +39,7 @@ use parking_lot::Mutex;
 
 use self::address::UnixAddress;
 pub use self::names::UnixNamespace;
-use self::queue::{Budget, Message};
+use self::queue::{Budget, Mark, Message};
 use super::common::DEFAULT_BUFFER;
 use super::{Caller, Common, Identity, Outgoing, Received, Shutdown, Socket, SocketInfo};
 use crate::namespace::NetNamespace;
@@ -232,6 +232,11 @@ impl UnixSocket {
 impl State {
     fn is_full(&self) -> bool {
         self.inbox.len() > DATAGRAM_BACKLOG
+    }
+
+    /// The urgent byte that has not been read.
+    fn urgent(&mut self) -> Option<&mut Message> {
+        self.inbox.iter_mut().find(|message| message.mark == Mark::Urgent)
     }
 
     fn wait_for_room(&mut self, who: &Weak<UnixSocket>) {

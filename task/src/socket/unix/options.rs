@@ -12,6 +12,7 @@ use chitin_vfs::file::IoctlContext;
 use zerocopy::IntoBytes;
 
 use super::address::UnixAddress;
+use super::queue::Mark;
 use super::{Kind, Role, State, UnixNamespace, UnixSocket};
 use crate::socket::{Caller, Socket};
 
@@ -31,6 +32,9 @@ impl UnixSocket {
             }
             if state.has_something() {
                 events |= PollEvents::POLLIN | PollEvents::POLLRDNORM;
+            }
+            if state.inbox.iter().any(|message| message.mark == Mark::Urgent) {
+                events |= PollEvents::POLLPRI;
             }
             if self.kind.connects() && matches!(state.role, Role::Idle | Role::Connecting) {
                 events |= PollEvents::POLLHUP;
@@ -88,7 +92,7 @@ impl UnixSocket {
         let value = match command {
             SIOCINQ => self.unread()?,
             SIOCOUTQ => self.budget.used(),
-            SIOCATMARK if self.kind == Kind::Stream => 0,
+            SIOCATMARK if self.kind == Kind::Stream => usize::from(self.state.lock().is_at_mark()),
             _ => return Err(Errno::ENOTTY),
         };
         let value = i32::try_from(value).unwrap_or(i32::MAX);
@@ -138,6 +142,19 @@ impl UnixSocket {
 }
 
 impl State {
+    /// Whether the next byte is the one that was sent out of band, or stood there.
+    fn is_at_mark(&self) -> bool {
+        let Some(first) = self.inbox.front() else { return false };
+        match first.mark {
+            Mark::Urgent => true,
+            Mark::None => false,
+            Mark::Taken => {
+                let next = self.inbox.get(1).is_some_and(|next| next.mark == Mark::Urgent);
+                next || self.inbox.iter().all(|message| message.mark != Mark::Urgent)
+            }
+        }
+    }
+
     fn has_something(&self) -> bool {
         match &self.role {
             Role::Listening { pending, .. } => !pending.is_empty(),

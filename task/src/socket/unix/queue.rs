@@ -13,6 +13,17 @@ use crate::socket::control::Rights;
 /// What a message counts for beside its bytes.
 const OVERHEAD: usize = 512;
 
+/// Whether a piece of a stream is urgent data (`MSG_OOB`), which is one byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mark {
+    /// It is not, or is not any more.
+    None,
+    /// It waits to be read out of band.
+    Urgent,
+    /// It was: nothing is left but the place where it stood.
+    Taken,
+}
+
 /// A piece of a stream, or a datagram.
 pub(super) struct Message {
     pub(super) data: Box<[u8]>,
@@ -21,6 +32,7 @@ pub(super) struct Message {
     pub(super) from: Option<UnixAddress>,
     pub(super) identity: Option<Identity>,
     pub(super) rights: Option<Rights>,
+    pub(super) mark: Mark,
     /// Held for its drop.
     pub(super) _charge: Charge,
 }

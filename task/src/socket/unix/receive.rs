@@ -7,17 +7,24 @@ use chitin_abi::{Errno, Result};
 use chitin_vfs::io::Sink;
 use smallvec::SmallVec;
 
-use super::queue::Message;
+use super::queue::{Mark, Message};
 use super::{Kind, State, UnixSocket, address};
 use crate::socket::{Identity, Received};
 
 /// Messages that are done with; dropped when no lock is held.
 type Done = SmallVec<[Message; 4]>;
 
+/// What reading a stream does with a message.
+enum AtMark {
+    Stop,
+    Skip,
+    Read,
+}
+
 impl UnixSocket {
     pub(super) fn receive_message(&self, to: &mut dyn Sink, flags: u32) -> Result<Received> {
         if flags & MSG_OOB != 0 {
-            return Err(Errno::EOPNOTSUPP);
+            return self.receive_urgent(to, flags);
         }
         let mut done = Done::new();
         let (result, waiting) = {
@@ -43,6 +50,36 @@ impl UnixSocket {
         Ok(received)
     }
 
+    /// Takes the byte that was sent out of band.
+    fn receive_urgent(&self, to: &mut dyn Sink, flags: u32) -> Result<Received> {
+        if self.kind != Kind::Stream {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        let mut state = self.state.lock();
+        let inline = self.common.oob_inline.load(Ordering::Relaxed);
+        let message = state.urgent().filter(|_| !inline).ok_or(Errno::EINVAL)?;
+        let count = to.put(&message.data)?;
+        if flags & MSG_PEEK == 0 {
+            (message.mark, message.read) = (Mark::Taken, message.data.len());
+        }
+        Ok(Received { count, flags: MSG_OOB, stop: true, ..Received::default() })
+    }
+
+    /// What reading does at a mark: whether it stops there, or goes on with the message or behind it.
+    fn at_mark(&self, state: &State, index: usize, something: bool) -> AtMark {
+        let Some(message) = state.inbox.get(index) else { return AtMark::Stop };
+        match message.mark {
+            Mark::None => AtMark::Read,
+            Mark::Taken => {
+                let newer = state.inbox.iter().any(|other| other.mark == Mark::Urgent);
+                if something && !newer { AtMark::Stop } else { AtMark::Skip }
+            }
+            Mark::Urgent if something => AtMark::Stop,
+            Mark::Urgent if self.common.oob_inline.load(Ordering::Relaxed) => AtMark::Read,
+            Mark::Urgent => AtMark::Skip,
+        }
+    }
+
     fn receive_stream(
         &self,
         state: &mut State,
@@ -60,6 +97,18 @@ impl UnixSocket {
         let mut skip = self.common.peek_start(peek);
         let mut index = 0;
         while to.remaining() > 0 {
+            match self.at_mark(state, index, received.count > 0) {
+                AtMark::Stop => break,
+                AtMark::Skip if peek => {
+                    index += 1;
+                    continue;
+                }
+                AtMark::Skip => {
+                    done.extend(state.inbox.remove(index));
+                    continue;
+                }
+                AtMark::Read => {}
+            }
             let Some(message) = state.inbox.get_mut(index) else { break };
             let rest = message.rest();
             if skip > 0 && skip >= rest.len() {

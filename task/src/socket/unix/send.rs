@@ -4,10 +4,11 @@ use core::sync::atomic::Ordering;
 use std::sync::Arc;
 
 use chitin_abi::net::MSG_OOB;
+use chitin_abi::poll::PollEvents;
 use chitin_abi::{Errno, Result};
 use chitin_vfs::io::Source;
 
-use super::queue::Message;
+use super::queue::{Mark, Message};
 use super::{Kind, UnixSocket, address, names};
 use crate::socket::{Caller, Identity, Outgoing};
 
@@ -23,7 +24,7 @@ impl UnixSocket {
         message: &mut Outgoing<'_>,
         caller: &Caller<'_>,
     ) -> Result<usize> {
-        if message.flags & MSG_OOB != 0 {
+        if message.flags & MSG_OOB != 0 && (self.kind != Kind::Stream || from.remaining() == 0) {
             return Err(Errno::EOPNOTSUPP);
         }
         self.bind_if_passing_cred()?;
@@ -51,15 +52,18 @@ impl UnixSocket {
         }
         let peer = peer.ok_or(Errno::ENOTCONN)?;
         let identity = self.identity_for(&peer, message, caller);
-        let mut sent = 0;
+        let (mut sent, urgent) = (0, message.flags & MSG_OOB != 0);
         while from.remaining() > 0 {
-            match self.send_chunk(from, &peer, message, identity.as_ref()) {
+            let mark = if urgent && from.remaining() == 1 { Mark::Urgent } else { Mark::None };
+            match self.send_chunk(from, &peer, message, (identity.as_ref(), mark)) {
                 Ok(count) => sent += count,
                 Err(errno) if sent == 0 => return Err(errno),
                 Err(_) => break,
             }
         }
-        if sent > 0 {
+        if urgent && from.remaining() == 0 {
+            peer.notify(PollEvents::POLLPRI | PollEvents::POLLIN | PollEvents::POLLRDNORM);
+        } else if sent > 0 {
             peer.notify_data();
         }
         Ok(sent)
@@ -70,9 +74,12 @@ impl UnixSocket {
         from: &mut dyn Source,
         peer: &Arc<Self>,
         message: &mut Outgoing<'_>,
-        identity: Option<&Identity>,
+        (identity, mark): (Option<&Identity>, Mark),
     ) -> Result<usize> {
-        let want = from.remaining().min(self.budget.room()).min(CHUNK);
+        // The last byte of urgent data is a piece of its own.
+        let urgent = message.flags & MSG_OOB != 0 && mark == Mark::None;
+        let here = from.remaining().saturating_sub(usize::from(urgent));
+        let want = here.min(self.budget.room()).min(CHUNK);
         if want == 0 {
             return Err(Errno::EAGAIN);
         }
@@ -88,12 +95,18 @@ impl UnixSocket {
             from: None,
             identity: identity.cloned(),
             rights: message.control.rights.take(),
+            mark,
         };
         let refused = {
             let mut state = peer.state.lock();
             if state.closed || state.no_receive {
                 Some(item)
             } else {
+                if mark == Mark::Urgent
+                    && let Some(older) = state.urgent()
+                {
+                    older.mark = Mark::None;
+                }
                 state.inbox.push_back(item);
                 None
             }
@@ -161,6 +174,7 @@ impl UnixSocket {
             from: self.state.lock().address.clone(),
             identity,
             rights: message.control.rights.take(),
+            mark: Mark::None,
         };
         let refused = {
             let mut state = other.state.lock();

@@ -1,5 +1,7 @@
 //! Sending and receiving.
 
+use core::sync::atomic::Ordering;
+
 use chitin_abi::net::{
     MMsgHdr, MSG_CMSG_CLOEXEC, MSG_CMSG_COMPAT, MSG_DONTWAIT, MSG_NOSIGNAL, MSG_PEEK, MSG_WAITALL,
     MSG_WAITFORONE, MsgHdr, SOCKADDR_STORAGE_LEN,
@@ -259,7 +261,10 @@ pub(super) async fn receive(
         && flags & MSG_PEEK == 0
         && is_stream(&**socket)
         && !is_datagram(&**socket);
-    while whole && !all.stop && all.count > 0 && Sink::remaining(&to) > 0 {
+    // What is less than the low-water mark is no reason to return either.
+    let stream = is_stream(&**socket) && !is_datagram(&**socket) && flags & MSG_PEEK == 0;
+    let low = if stream { socket.common().receive_low.load(Ordering::Relaxed) as usize } else { 1 };
+    while (whole || all.count < low) && !all.stop && all.count > 0 && Sink::remaining(&to) > 0 {
         let attempt = || socket.receive(&mut to, flags);
         match patiently(cx, queue, PollEvents::POLLIN, patience, attempt).await {
             Ok(more) if more.count > 0 => {

@@ -172,6 +172,10 @@ impl FileSystem for HostFs {
         self.options.fs_name
     }
 
+    fn exports(&self) -> bool {
+        true
+    }
+
     fn stats(&self) -> Result<FsStats> {
         let stats = rustix::fs::fstatfs(&self.root).map_err(from_host)?;
         Ok(FsStats {

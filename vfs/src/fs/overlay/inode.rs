@@ -13,6 +13,7 @@ use super::copy_up::Data;
 use super::dir::DirFile;
 use super::file::OverlayFile;
 use super::{Key, Overlay, marker};
+use crate::acl::{Acl, AclKind};
 use crate::attr::{Attr, NewFile, SetAttr};
 use crate::env::VfsEnv;
 use crate::file::File;
@@ -277,6 +278,10 @@ impl Inode for OverlayInode {
         if let Some(upper) = self.upper() {
             upper.touch(now, relative);
         }
+    }
+
+    fn acl(&self, kind: AclKind) -> Option<Acl> {
+        self.top().ok()?.acl(kind)
     }
 
     fn get_xattr(&self, name: &[u8]) -> Result<Vec<u8>> {

@@ -195,6 +195,10 @@ impl FileSystem for Overlay {
         "overlay"
     }
 
+    fn exports(&self) -> bool {
+        true
+    }
+
     fn stats(&self) -> Result<FsStats> {
         let layer = self.upper.as_ref().or(self.lowers.first()).ok_or(Errno::EIO)?;
         let stats = layer.super_block().fs().stats()?;

@@ -44,6 +44,11 @@ pub trait DynamicDir: Send + Sync {
         2
     }
 
+    /// `st_size`, where it is not the node's.
+    fn size(&self) -> Option<u64> {
+        None
+    }
+
     /// Whether a node that [`DynamicDir::lookup`] returned for a name stands for it for ever, so that its inode
     /// is made once and kept.
     fn keeps(&self, name: &[u8]) -> bool {

@@ -231,7 +231,7 @@ impl Inode for PseudoInode {
         let mode = self.node.mode();
         let changed = self.changed.lock();
         let (nlink, rdev, size) = match &self.node.kind {
-            Kind::Dir(_) => (0, 0, self.node.size),
+            Kind::Dir(entries) => (0, 0, entries.size().unwrap_or(self.node.size)),
             Kind::File(_) if self.node.size == 0 => (1, 0, self.fs.style.file_size),
             Kind::Device { rdev } => (1, *rdev, 0),
             _ => (1, 0, self.node.size),

@@ -8,7 +8,7 @@ use core::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::sync::Arc;
 
 use chitin_abi::fs::{
-    F_SEAL_GROW, F_SEAL_SHRINK, OpenFlags, S_IFCHR, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG,
+    F_SEAL_EXEC, F_SEAL_GROW, F_SEAL_SHRINK, OpenFlags, S_IFCHR, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG,
 };
 use chitin_abi::time::Timespec;
 use chitin_abi::{Errno, PAGE_SIZE, Result};
@@ -18,6 +18,7 @@ use super::content::Content;
 use super::dir::Entries;
 use super::file::{DirFile, RegularFile};
 use super::{Tmpfs, xattr};
+use crate::acl::{Acl, AclKind};
 use crate::attr::{Attr, NewFile, SetAttr};
 use crate::env::VfsEnv;
 use crate::file::File;
@@ -297,6 +298,12 @@ impl Inode for TmpfsInode {
             resized = true;
             self.truncate(size)?;
         }
+        if let (Some(mode), Kind::Regular(regular)) = (change.mode, &self.kind) {
+            let sealed = regular.seals.load(Ordering::Acquire) & F_SEAL_EXEC != 0;
+            if sealed && (mode ^ self.meta.lock().mode) & 0o111 != 0 {
+                return Err(Errno::EPERM);
+            }
+        }
         let mut meta = self.meta.lock();
         if let Some(mode) = change.mode {
             meta.mode = (meta.mode & S_IFMT) | (mode & 0o7777);
@@ -417,6 +424,12 @@ impl Inode for TmpfsInode {
         if !relative || !is_recent(&meta, now) {
             meta.atime = now;
         }
+    }
+
+    fn acl(&self, kind: AclKind) -> Option<Acl> {
+        let table = self.xattrs.lock();
+        let value = table.as_ref()?.get(kind.name())?;
+        Acl::parse(value).ok().flatten()
     }
 
     fn get_xattr(&self, name: &[u8]) -> Result<Vec<u8>> {

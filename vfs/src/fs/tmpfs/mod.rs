@@ -142,6 +142,10 @@ impl FileSystem for Tmpfs {
         "tmpfs"
     }
 
+    fn exports(&self) -> bool {
+        true
+    }
+
     fn stats(&self) -> Result<FsStats> {
         let (blocks, blocks_free) = self.space.pages();
         let (files, files_free) = self.space.inodes();

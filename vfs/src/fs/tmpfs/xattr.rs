@@ -7,6 +7,7 @@ use chitin_abi::{Errno, PAGE_SIZE, Result};
 use parking_lot::Mutex;
 
 use super::space::Space;
+use crate::acl::AclKind;
 
 /// Name and value of each attribute; nothing is allocated for a file without.
 pub(super) type Table = Mutex<Option<Box<BTreeMap<Vec<u8>, Vec<u8>>>>>;
@@ -15,7 +16,8 @@ pub(super) type Table = Mutex<Option<Box<BTreeMap<Vec<u8>, Vec<u8>>>>>;
 const LIMIT: usize = 128 * 1024;
 
 fn check(name: &[u8]) -> Result<()> {
-    if name.starts_with(XATTR_SYSTEM_PREFIX.as_bytes()) { Err(Errno::EOPNOTSUPP) } else { Ok(()) }
+    let known = !name.starts_with(XATTR_SYSTEM_PREFIX.as_bytes()) || AclKind::of(name).is_some();
+    if known { Ok(()) } else { Err(Errno::EOPNOTSUPP) }
 }
 
 pub(super) fn get(table: &Table, name: &[u8]) -> Result<Vec<u8>> {
