@@ -24,6 +24,15 @@ pub trait FsType: Send + Sync {
         false
     }
 
+    /// Whether an option (`name` or `name=value`) is one that [`FsType::mount`] takes, as far as can be told before.
+    ///
+    /// # Errors
+    /// EINVAL.
+    fn check_option(&self, option: &[u8]) -> Result<()> {
+        let _ = option;
+        Ok(())
+    }
+
     /// Makes an instance (or finds one to share) with the option string of `mount(2)`; `walk` is the caller's,
     /// for options that are paths. `options` has no generic ones such as `ro`.
     ///

@@ -31,6 +31,7 @@ pub mod path;
 pub mod permission;
 pub mod pipe;
 pub mod rw;
+pub mod secret;
 pub mod seek;
 pub mod super_block;
 #[cfg(test)]

@@ -15,6 +15,7 @@ mod inotify;
 mod io;
 mod locks;
 mod mmap;
+mod mounts;
 mod mqueue;
 mod notify;
 mod open;
@@ -31,6 +32,7 @@ mod support;
 mod sysvipc;
 mod timer;
 mod tree;
+mod tty;
 mod unix;
 mod wait;
 
@@ -92,6 +94,9 @@ pub const FAMILIES: &[Family] = &[
     locks::owner::FAMILY,
     locks::record::FAMILY,
     mmap::FAMILY,
+    mounts::calls::FAMILY,
+    mounts::descriptors::FAMILY,
+    mounts::listing::FAMILY,
     mqueue::FAMILY,
     notify::fanotify::FAMILY,
     notify::handles::FAMILY,
@@ -122,6 +127,10 @@ pub const FAMILIES: &[Family] = &[
     sysvipc::FAMILY,
     timer::FAMILY,
     tree::FAMILY,
+    tty::devices::FAMILY,
+    tty::fifos::FAMILY,
+    tty::jobs::FAMILY,
+    tty::pseudo::FAMILY,
     unix::FAMILY,
     wait::FAMILY,
     process::wait4::FAMILY,

@@ -231,7 +231,11 @@ impl Parameters {
             self.source = Some(value.to_vec());
             return Ok(());
         }
-        self.push(&[key, b"=", value].concat());
+        let option = [key, b"=", value].concat();
+        if let Stage::New(fs_type) = &self.stage {
+            fs_type.check_option(&option)?;
+        }
+        self.push(&option);
         Ok(())
     }
 

@@ -17,6 +17,7 @@ use chitin_vfs::eventfd::new_eventfd;
 use chitin_vfs::file::OpenFile;
 use chitin_vfs::memfd::MemfdOptions;
 use chitin_vfs::pipe::new_pipe;
+use chitin_vfs::secret::SecretFile;
 use chitin_vfs::timerfd::{ArmedTimer, TimerFd, TimerService, TimerTarget, new_timerfd};
 use zerocopy::IntoBytes;
 
@@ -209,4 +210,17 @@ pub fn memfd_create(cx: &mut Ctx<'_>, name: PathPtr, flags: Flags) -> SysResult 
     let path = caller.env.shared.new_memfd(&name, options, &caller.cred)?;
     let opened = caller.walk().open_path(&path, OpenFlags::O_RDWR | OpenFlags::O_LARGEFILE)?;
     install(cx, opened.file, flags.0 & MFD_CLOEXEC != 0)
+}
+
+/// `memfd_secret(2)`.
+pub fn memfd_secret(cx: &mut Ctx<'_>, flags: Flags) -> SysResult {
+    if flags.0 & !O_CLOEXEC != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let caller = PathCaller::new(cx.task);
+    let path = caller.env.shared.new_memfd(b"secret", MemfdOptions::default(), &caller.cred)?;
+    let status = OpenFlags::O_RDWR | OpenFlags::O_LARGEFILE;
+    let memory = caller.walk().open_path(&path, status)?.file;
+    let file = OpenFile::new(Arc::new(SecretFile::new(memory)), None, status, caller.cred.clone());
+    install(cx, file, flags.0 & O_CLOEXEC != 0)
 }

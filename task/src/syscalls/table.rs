@@ -520,7 +520,7 @@ syscalls! {
     444 landlock_create_ruleset(attr: GuestAddr, size: usize, flags: Flags) => fails ENOSYS;
     445 landlock_add_rule(ruleset_fd: Fd, rule_type: i32, rule_attr: GuestAddr, flags: Flags) => fails ENOSYS;
     446 landlock_restrict_self(ruleset_fd: Fd, flags: Flags) => fails ENOSYS;
-    447 memfd_secret(flags: Flags) => fails ENOSYS;
+    447 memfd_secret(flags: Flags) => sync streams::memfd_secret, Partial("calls on other processes reach it");
     448 process_mrelease(pidfd: Fd, flags: Flags) => fails ENOSYS;
     449 futex_waitv(waiters: GuestAddr, nr_futexes: u32, flags: Flags, timeout: Time, clockid: Clock) => async futex::futex_waitv, Full;
     450 set_mempolicy_home_node(start: GuestAddr, len: u64, home_node: u64, flags: LongFlags) => sync memory::set_mempolicy_home_node, Full;

@@ -1,7 +1,7 @@
 //! Epoll sets that watch epoll sets: no cycles, and no chains so long that polling one would take long.
 //!
-//! The limits are those of Linux before it counted both directions together: at most five sets below one
-//! another where the chain grows upwards (ELOOP), and at most five above a file (EINVAL).
+//! The limits are those of Linux: at most four edges in a chain of sets (ELOOP), and four above the set that watches a
+//! file (EINVAL).
 
 use std::sync::{Arc, Weak};
 
@@ -23,7 +23,9 @@ pub(super) fn lock() -> MutexGuard<'static, ()> {
 
 /// Checks that `outer` may watch `inner`.
 pub(super) fn check_cycle(outer: &Epoll, inner: &Epoll) -> Result<()> {
-    depth_below(inner, outer, 0).map(|_| ())
+    let below = depth_below(inner, outer, 0)?;
+    let above = depth_above(outer, 0)?;
+    if below + 1 + above > MAX_NESTS { Err(Errno::ELOOP) } else { Ok(()) }
 }
 
 /// Checks that events that `outer` passes on do not have too far to go, and notes who watches `inner`.

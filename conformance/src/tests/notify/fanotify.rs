@@ -49,7 +49,7 @@ tests! { "fanotify", "fanotify(7)";
         fails(call!(k, FANOTIFY_INIT, 0, 0o3), Errno::EINVAL);
         fails(call!(k, FANOTIFY_INIT, 0, 0o100), Errno::EINVAL);
         fails(call!(k, FANOTIFY_INIT, FAN_REPORT_NAME, 0), Errno::EINVAL);
-        fails(call!(k, FANOTIFY_INIT, 0x200 | FAN_CLASS_CONTENT as u32, 0), Errno::EINVAL);
+        fails(call!(k, FANOTIFY_INIT, 0x200 | FAN_CLASS_CONTENT, 0), Errno::EINVAL);
     }
     [fanotify_init] users_may_have_handles_only(k) needs Root {
         as_user(k, 1000, || {

@@ -143,6 +143,9 @@ tests! { "passing", "unix(7)";
         let (reader, writer) = k.pipe2(0).unwrap();
         send(k, a, b"x", &rights(&[a, b, writer])).unwrap();
         for fd in [a, b, writer] { k.close(fd).unwrap(); }
+        // A socket that goes makes the kernel look for those that nobody can reach.
+        let (c, d) = pair(k, SOCK_STREAM);
+        for fd in [c, d] { k.close(fd).unwrap(); }
         assert_eq!(k.read(reader, &mut [0]), Ok(0), "a cycle of sockets is collected");
     }
     [sendmsg] malformed_control(k) {

@@ -14,6 +14,7 @@ use chitin_mm::space::{MapRequest, MapSource};
 use chitin_vfs::file::OpenFile;
 use chitin_vfs::mount::MountFlags;
 use chitin_vfs::path::Path;
+use chitin_vfs::secret::SecretFile;
 
 use super::update;
 use crate::context::Ctx;
@@ -83,6 +84,9 @@ fn file_source(
         MAP_PRIVATE => false,
         _ => return Err(Errno::EINVAL),
     };
+    if !shared && file.file().as_any().is::<SecretFile>() {
+        return Err(Errno::EINVAL);
+    }
     let (readable, writable) = (file.readable(), file.writable());
     if !readable || (shared && prot.contains(ProtFlags::PROT_WRITE) && !writable) {
         return Err(Errno::EACCES);

@@ -1,6 +1,6 @@
 //! The signal mask that `ppoll`, `pselect6` and `epoll_pwait` install for the time of the call.
 
-use chitin_abi::signal::{SIGKILL, SIGSTOP, SigSet};
+use chitin_abi::signal::SigSet;
 use chitin_abi::{Errno, GuestAddr, Result};
 
 use crate::context::Ctx;
@@ -24,12 +24,8 @@ impl MaskGuard {
         if size != size_of::<SigSet>() {
             return Err(Errno::EINVAL);
         }
-        let mut mask: SigSet = cx.read(addr)?;
-        mask.remove(SIGKILL);
-        mask.remove(SIGSTOP);
-        let mut signals = cx.task.signals.lock();
-        signals.saved_mask = Some(signals.mask);
-        signals.mask = mask;
+        let mask: SigSet = cx.read(addr)?;
+        cx.task.set_temporary_mask(mask);
         Ok(Self { installed: true })
     }
 
@@ -41,12 +37,8 @@ impl MaskGuard {
             _ => false,
         };
         if self.installed && !interrupted {
-            let mut signals = task.signals.lock();
-            if let Some(mask) = signals.saved_mask.take() {
-                signals.mask = mask;
-            }
+            task.end_temporary_mask();
             // What the temporary mask blocked may be pending.
-            drop(signals);
             task.interrupt.raise();
         }
         result

@@ -123,17 +123,19 @@ impl Content {
         match &mut self.store {
             Store::Heap(chunks) => {
                 let chunk = chunks.entry(index).or_default();
-                let more = chunk.charge_with(start, stop).saturating_sub(chunk.charge());
-                if let Err(error) = space.charge(more) {
-                    if chunk.is_empty() {
-                        chunks.remove(&index);
+                match charge_fitting(chunk, start, stop, space) {
+                    Ok((more, stop)) => {
+                        self.charged += more;
+                        // The charge follows the chunk exactly.
+                        from.take(chunk.writable(start, stop))
                     }
-                    return Err(error);
+                    Err(error) => {
+                        if chunk.is_empty() {
+                            chunks.remove(&index);
+                        }
+                        Err(error)
+                    }
                 }
-                self.charged += more;
-                let result = from.take(chunk.writable(start, stop));
-                // The charge follows the chunk exactly.
-                result
             }
             Store::Host(fd) => {
                 let fd = Arc::clone(fd);
@@ -331,6 +333,20 @@ impl Content {
         self.store = Store::Host(Arc::clone(&fd));
         self.settle(&fd, space);
         Ok(fd)
+    }
+}
+
+/// Charges what a write to a part of a chunk needs more, or as much of it as there is room for: the pages, and where
+/// the part ends then.
+fn charge_fitting(chunk: &Chunk, start: usize, end: usize, space: &Space) -> Result<(u64, usize)> {
+    let mut stop = end;
+    loop {
+        let more = chunk.charge_with(start, stop).saturating_sub(chunk.charge());
+        let Err(error) = space.charge(more) else { return Ok((more, stop)) };
+        stop = stop.saturating_sub(1) / PAGE_SIZE as usize * PAGE_SIZE as usize;
+        if stop <= start {
+            return Err(error);
+        }
     }
 }
 

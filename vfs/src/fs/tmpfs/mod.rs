@@ -184,6 +184,10 @@ impl FsType for TmpfsType {
         true
     }
 
+    fn check_option(&self, option: &[u8]) -> Result<()> {
+        options::parse(&mut TmpfsOptions::default(), option, 1 << 30).map(|_| ())
+    }
+
     fn mount(
         &self,
         source: &[u8],

@@ -200,8 +200,10 @@ impl Mark {
     /// What the mark asks for and ignores of an event, of a directory or reported by its parent.
     pub(super) fn effective(&self, on_dir: bool, is_parent: bool) -> (u32, u32) {
         let content = *self.content.lock();
-        let applies =
-            |mask: u32| !(on_dir && mask & ON_DIR == 0) && !(is_parent && mask & ON_CHILD == 0);
+        let applies = |mask: u32| {
+            let lacks = |flag: u32| mask & flag == 0;
+            !((on_dir && lacks(ON_DIR)) || (is_parent && lacks(ON_CHILD)))
+        };
         let ignored = if content.with_flags {
             content.ignored
         } else {

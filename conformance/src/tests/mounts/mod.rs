@@ -1,0 +1,5 @@
+//! The mount tree.
+
+pub mod calls;
+pub mod descriptors;
+pub mod listing;
