@@ -7,7 +7,7 @@ use chitin_abi::fs::{
 };
 use chitin_abi::time::Timespec;
 
-use super::{ResolveFlags, SetTime};
+use super::{OpenWait, ResolveFlags, SetTime};
 use crate::io::SliceSource;
 use crate::testing::{World, user};
 
@@ -286,9 +286,10 @@ fn special_files() {
     assert_eq!(world.open("/sock", RDONLY).err(), Some(Errno::ENXIO));
     assert_eq!(world.open("/dev", RDONLY).err(), Some(Errno::ENXIO));
     let waiting = walk.open(b"/fifo", RDONLY, 0).unwrap();
-    assert!(!waiting.wait.as_ref().unwrap().is_over());
+    let Some(OpenWait::Fifo(wait)) = waiting.wait else { panic!("it waits") };
+    assert!(!wait.is_over());
     let writer = walk.open(b"/fifo", OpenFlags::O_WRONLY, 0).unwrap();
-    assert!(writer.wait.is_none() && waiting.wait.unwrap().is_over());
+    assert!(writer.wait.is_none() && wait.is_over());
 }
 
 #[test]
