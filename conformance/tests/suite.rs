@@ -60,7 +60,7 @@ fn runsc() -> Option<String> {
 fn sandbox_passes_every_test() {
     match runsc() {
         Some(runsc) => {
-            check_under(Subject::Sandbox, Root::default(), vec![runsc, "do".to_owned()], 300)
+            check_under(Subject::Sandbox, Root::default(), vec![runsc, "do".to_owned()], 300);
         }
         None => {
             println!("SKIPPED sandbox: no release build of runsc");

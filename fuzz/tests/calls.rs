@@ -25,7 +25,12 @@ static PANICS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 fn watch() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        std::panic::set_hook(Box::new(|info| {
+        let usual = std::panic::take_hook();
+        let own = std::thread::current().id();
+        std::panic::set_hook(Box::new(move |info| {
+            if std::thread::current().id() == own {
+                return usual(info);
+            }
             let place = info.location().map(Location::to_string).unwrap_or_default();
             PANICS.lock().unwrap_or_else(PoisonError::into_inner).push(place);
         }));

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::run::sandbox;
+use super::run::{sandbox, words};
 use crate::differential::{Area, Program, Runner, Site, find};
 use crate::raw::Host;
 use crate::run::catch_skip;
@@ -69,7 +69,7 @@ impl Differ {
 
     fn site(&self) -> Result<Site, String> {
         let prefix = match (&self.prefix, self.subject) {
-            (Some(words), _) => words.split_whitespace().map(str::to_owned).collect(),
+            (Some(text), _) => words(text)?,
             (None, Subject::Sandbox) => sandbox(None)?,
             (None, _) => Vec::new(),
         };

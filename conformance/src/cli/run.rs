@@ -106,7 +106,7 @@ impl Run {
             (Some(_), Subject::Task | Subject::Vfs | Subject::Mm | Subject::Net) => {
                 Err(format!("{subject} runs in this process: it takes no prefix"))
             }
-            (Some(words), _) => Ok(words.split_whitespace().map(str::to_owned).collect()),
+            (Some(text), _) => words(text),
             (None, Subject::Sandbox) => sandbox(self.platform.as_deref()),
             (None, _) if self.platform.is_some() => {
                 Err(format!("{subject} has no platform; the sandbox has"))
@@ -163,6 +163,20 @@ fn execute(plan: &Plan, names: &[String], expectations: &Expectations) -> Report
     }));
     records.sort_by(|one, other| one.name.cmp(&other.name));
     Report::new((plan.subject, plan.root), &plan.prefix, records, expectations)
+}
+
+/// The words of a prefix, as a shell would take them apart. The first is a program that can be found.
+pub(super) fn words(text: &str) -> Result<Vec<String>, String> {
+    let words = shlex::split(text).ok_or_else(|| format!("`{text}`: a quote is not closed"))?;
+    if let Some(first) = words.first() {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let mut places = std::env::split_paths(&path).map(|place| place.join(first));
+        let there = Path::new(first).exists() || places.any(|place| place.exists());
+        if !there {
+            return Err(format!("`{first}` of the prefix is not there"));
+        }
+    }
+    Ok(words)
 }
 
 /// The command that runs programs in a sandbox of Chitin's.

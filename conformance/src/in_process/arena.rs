@@ -6,6 +6,7 @@
 
 use chitin_mm::GuestMemory;
 
+use super::guest::Stopped;
 use super::memory::Memory;
 use crate::suite::Arg;
 
@@ -44,7 +45,11 @@ impl Arena {
     }
 
     /// Puts the arguments of a call into guest memory; the registers, and what is to be copied back.
-    pub(super) fn put(self, memory: &Memory, args: &[Arg<'_>]) -> ([u64; 6], Outputs) {
+    pub(super) fn put(
+        self,
+        memory: &Memory,
+        args: &[Arg<'_>],
+    ) -> Result<([u64; 6], Outputs), Stopped> {
         let mut registers = [0; 6];
         let mut outputs = Outputs::new();
         let mut next = self.start + STACK;
@@ -71,13 +76,13 @@ impl Arena {
             assert!(next + PAGE < self.edge(), "buffers of a call are larger than {BUFFERS} bytes");
             if !bytes.is_empty() {
                 let put = memory.write(chitin_abi::GuestAddr(*register), bytes);
-                assert_eq!(put, Ok(()), "a buffer of a call can be written");
+                put.map_err(|_| Stopped::Arena)?;
             }
             if matches!(arg, Arg::Out(_) | Arg::EdgeOut(_)) {
                 outputs.push((index, *register));
             }
         }
-        (registers, outputs)
+        Ok((registers, outputs))
     }
 
     /// Copies back what the kernel wrote.

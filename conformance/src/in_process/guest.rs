@@ -134,6 +134,8 @@ pub enum Stopped {
     Waits,
     /// The kernel wants code to run.
     Code,
+    /// An earlier call has taken the memory away that buffers are put into.
+    Arena,
 }
 
 /// The test's half.

@@ -30,6 +30,8 @@ pub(super) const CODE: u64 = 0x2000;
 pub(super) const HANDLER: u64 = 0x3000;
 /// Where a handler returns to.
 const RESTORER: u64 = 0x4000;
+/// How long the first process may take to end.
+const END: Duration = Duration::from_millis(100);
 /// How often an access is tried again after the kernel has had its fault.
 const MOST_FAULTS: usize = 3;
 
@@ -109,7 +111,11 @@ impl InProcess {
 
 impl Drop for InProcess {
     fn drop(&mut self) {
-        replace(None);
+        if let Some(mut current) = replace(None) {
+            current.patience = Some(END);
+            // It does not come back from this, and what it holds is given up. One that waits for a call cannot.
+            let _ = current.syscall(nr::EXIT_GROUP, [0; 6]);
+        }
         self.kernel.scheduler.stop();
     }
 }

@@ -81,6 +81,7 @@ pub(super) fn settle<T>(result: core::result::Result<T, Stopped>) -> T {
         Err(Stopped::Waits) => {
             skip("a child that waits for its parent needs processes at one time")
         }
+        Err(Stopped::Arena) => panic!("the memory for the buffers of calls has been unmapped"),
         Err(Stopped::Code) => skip("a subject in process runs no code"),
     }
 }
@@ -92,7 +93,7 @@ impl Current {
         number: u64,
         args: &mut [Arg<'_>],
     ) -> core::result::Result<Result<u64>, Stopped> {
-        let (registers, outputs) = self.arena.put(&self.guest.memory, args);
+        let (registers, outputs) = self.arena.put(&self.guest.memory, args)?;
         let result = self.syscall(number, registers);
         Arena::take(&self.guest.memory, &outputs, args);
         result
