@@ -390,9 +390,10 @@ impl Thread {
             if let Event::Fault(fault) = event
                 && fault.signal == libc::SIGILL as u32
                 && self.process.patches.moved(&self.process, regs.rip).is_some()
-                && self.resume_frame(stopped.frame, regs)
             {
-                return None;
+                // The guest knows nothing of this fault; an interrupt that came meanwhile is told in its place.
+                let goes_on = !was_interrupted && self.resume_frame(stopped.frame, regs);
+                return (!goes_on).then_some(Event::Interrupted);
             }
         }
         Some(event)
