@@ -7,12 +7,14 @@
 mod barrier;
 mod keys;
 mod map;
+mod migrate;
 mod policy;
 mod process;
 
 pub use self::barrier::membarrier;
 pub use self::keys::{pkey_alloc, pkey_free, pkey_mprotect};
 pub use self::map::{mmap, remap_file_pages};
+pub use self::migrate::{migrate_pages, move_pages};
 pub use self::policy::{
     MemoryPolicy, get_mempolicy, mbind, set_mempolicy, set_mempolicy_home_node,
 };

@@ -418,7 +418,7 @@ syscalls! {
     253 inotify_init() => sync inotify::inotify_init, Full;
     254 inotify_add_watch(fd: Fd, pathname: PathPtr, mask: Flags) => sync inotify::inotify_add_watch, Full;
     255 inotify_rm_watch(fd: Fd, wd: i32) => sync inotify::inotify_rm_watch, Full;
-    256 migrate_pages(pid: i32, maxnode: u64, old_nodes: GuestAddr, new_nodes: GuestAddr) => fails EPERM;
+    256 migrate_pages(pid: i32, maxnode: u64, old_nodes: GuestAddr, new_nodes: GuestAddr) => sync memory::migrate_pages, Full;
     257 openat(dirfd: Fd, pathname: PathPtr, flags: OpenMode, mode: Mode) => async open::openat, Full;
     258 mkdirat(dirfd: Fd, pathname: PathPtr, mode: Mode) => sync tree::mkdirat, Full;
     259 mknodat(dirfd: Fd, pathname: PathPtr, mode: Mode, dev: u32) => sync tree::mknodat, Full;
@@ -441,7 +441,7 @@ syscalls! {
     276 tee(fd_in: Fd, fd_out: Fd, size: usize, flags: Flags) => async splice::tee, Full;
     277 sync_file_range(fd: Fd, offset: i64, nbytes: i64, flags: Flags) => async sync::sync_file_range, Full;
     278 vmsplice(fd: Fd, iov: GuestAddr, nr_segs: usize, flags: Flags) => async splice::vmsplice, Full;
-    279 move_pages(pid: i32, count: u64, pages: GuestAddr, nodes: GuestAddr, status: GuestAddr, flags: Flags) => fails EPERM;
+    279 move_pages(pid: i32, count: u64, pages: GuestAddr, nodes: GuestAddr, status: GuestAddr, flags: Flags) => sync memory::move_pages, Full;
     280 utimensat(dirfd: Fd, pathname: PathPtr, times: GuestAddr, flags: AtFlags) => sync attr::utimensat, Full;
     281 epoll_pwait(epfd: Fd, events: GuestAddr, maxevents: i32, timeout: i32, sigmask: SignalSet, sigsetsize: usize) => async poll::epoll_pwait, Full;
     282 signalfd(fd: Fd, mask: SignalSet, sizemask: usize) => sync signal::signalfd, Full;

@@ -24,7 +24,7 @@ pub struct MemoryPolicy {
 }
 
 /// Reads a set of nodes: only node 0 can be in it.
-fn read_nodes(cx: &Ctx<'_>, mask: GuestAddr, maxnode: u64) -> Result<u64> {
+pub(super) fn read_nodes(cx: &Ctx<'_>, mask: GuestAddr, maxnode: u64) -> Result<u64> {
     let bits = maxnode.wrapping_sub(1);
     if bits == 0 || maxnode == 0 || mask.is_null() {
         return Ok(0);

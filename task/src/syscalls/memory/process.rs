@@ -84,7 +84,7 @@ fn transfer(
 }
 
 /// The task with this number in the caller's pid namespace.
-fn find(cx: &Ctx<'_>, pid: i32) -> Result<Arc<Task>> {
+pub(super) fn find(cx: &Ctx<'_>, pid: i32) -> Result<Arc<Task>> {
     let number = u32::try_from(pid).map_err(|_| Errno::ESRCH)?;
     let ns = cx.task.pid().namespace().cloned().ok_or(Errno::ESRCH)?;
     cx.kernel().tree.lock().task_in(&ns, number).cloned().ok_or(Errno::ESRCH)
