@@ -66,6 +66,12 @@ pub trait IoctlContext {
     /// # Errors
     /// EMFILE.
     fn install_file(&self, file: Arc<OpenFile>, close_on_exec: bool) -> Result<u64>;
+    /// Whether the caller has a capability towards what `owner` owns, which is a user namespace where the kernel
+    /// above has such.
+    fn has_capability(&self, owner: &dyn Any, capability: u32) -> bool {
+        let _ = owner;
+        self.cred().caps.has(capability)
+    }
     /// The number that the caller's pid namespace has for a process (or group, or session) of the initial one; 0
     /// where it has none.
     fn to_local_id(&self, id: u32) -> u32 {

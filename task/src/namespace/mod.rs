@@ -14,6 +14,7 @@ use std::sync::Arc;
 use chitin_vfs::namespace::MountNamespace;
 
 pub use crate::ipc::IpcNamespace;
+use crate::socket::interface::Loopback;
 
 pub use self::pid::{Pid, PidNamespace};
 pub use self::user::UserNamespace;
@@ -75,18 +76,21 @@ pub struct NetNamespace {
     pub inet: Arc<crate::socket::inet::InetStack>,
     /// Netlink port ids.
     pub netlink: crate::socket::netlink::NetlinkPorts,
+    /// The loopback interface.
+    pub loopback: Loopback,
 }
 
 impl NetNamespace {
     /// A namespace that `user_ns` owns, with nothing but a loopback interface.
-    pub fn new(id: u64, user_ns: Arc<UserNamespace>) -> Arc<Self> {
+    pub fn new(id: u64, user_ns: Arc<UserNamespace>, loopback: Loopback) -> Arc<Self> {
         let inet = crate::socket::inet::InetStack::new(id);
-        Arc::new(Self { id, user_ns, unix: Default::default(), inet, netlink: Default::default() })
+        let (unix, netlink) = Default::default();
+        Arc::new(Self { id, user_ns, unix, inet, netlink, loopback })
     }
 
     /// That of a container that is about to start.
     pub fn initial(user_ns: &Arc<UserNamespace>) -> Arc<Self> {
-        Self::new(initial_id::NET, Arc::clone(user_ns))
+        Self::new(initial_id::NET, Arc::clone(user_ns), Loopback::up())
     }
 }
 plain_namespace! {
@@ -135,7 +139,7 @@ impl Namespaces {
             ipc: IpcNamespace::new(initial_id::IPC, Arc::clone(user_ns)),
             mount,
             mount_owner: (initial_id::MOUNT, Arc::clone(user_ns)),
-            net: NetNamespace::new(initial_id::NET, Arc::clone(user_ns)),
+            net: NetNamespace::initial(user_ns),
             pid_for_children: pid_ns,
             cgroup: CgroupNamespace::new(initial_id::CGROUP, Arc::clone(user_ns)),
             time_for_children: Arc::clone(&time),

@@ -13,6 +13,7 @@ use super::{
     UserNamespace, UtsNamespace,
 };
 use crate::cred::{CapSet, Credentials};
+use crate::socket::interface::Loopback;
 use crate::task::{FsContext, Task};
 
 /// What came of making namespaces.
@@ -48,7 +49,7 @@ pub fn new_namespaces(task: &Arc<Task>, flags: u64, fs: &FsContext) -> Result<Ma
         new.ipc = IpcNamespace::new(kernel.next_namespace_id(), owner());
     }
     if flags & CLONE_NEWNET != 0 {
-        new.net = NetNamespace::new(kernel.next_namespace_id(), owner());
+        new.net = NetNamespace::new(kernel.next_namespace_id(), owner(), Loopback::default());
     }
     if flags & CLONE_NEWCGROUP != 0 {
         new.cgroup = CgroupNamespace::new(kernel.next_namespace_id(), owner());

@@ -20,10 +20,10 @@ const PTYPE: &str = "Type Device      Function\n";
 const RAW: &str = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops\n";
 
 /// A text about the process's network namespace.
-fn live(object: &Object, show: fn(&NetNamespace) -> String) -> Node {
+fn live(object: &Object, show: fn(&NetNamespace) -> Vec<u8>) -> Node {
     let object = object.clone();
     Node::text(0o444, move |out| {
-        out.extend_from_slice(show(&object.task()?.namespaces().net).as_bytes());
+        out.extend_from_slice(&show(&object.task()?.namespaces().net));
         Ok(())
     })
 }
@@ -32,15 +32,15 @@ macro_rules! fixed {
     ($($name:literal $text:expr;)*) => {
         &[
             $(TableEntry { name: $name, kind: DT_REG, make: |_| Node::fixed(0o444, $text) },)*
-            TableEntry { name: "tcp", kind: DT_REG, make: |object| live(object, |net| net.inet.proc_text(Proto::Tcp, false)) },
-            TableEntry { name: "tcp6", kind: DT_REG, make: |object| live(object, |net| net.inet.proc_text(Proto::Tcp, true)) },
-            TableEntry { name: "udp", kind: DT_REG, make: |object| live(object, |net| net.inet.proc_text(Proto::Udp, false)) },
-            TableEntry { name: "udp6", kind: DT_REG, make: |object| live(object, |net| net.inet.proc_text(Proto::Udp, true)) },
-            TableEntry { name: "arp", kind: DT_REG, make: |object| live(object, |net| interfaces::arp(&net.inet)) },
-            TableEntry { name: "dev", kind: DT_REG, make: |object| live(object, |net| interfaces::dev(&net.inet)) },
-            TableEntry { name: "if_inet6", kind: DT_REG, make: |object| live(object, |net| interfaces::if_inet6(&net.inet)) },
-            TableEntry { name: "ipv6_route", kind: DT_REG, make: |object| live(object, |net| interfaces::ipv6_route(&net.inet)) },
-            TableEntry { name: "route", kind: DT_REG, make: |object| live(object, |net| interfaces::route(&net.inet)) },
+            TableEntry { name: "tcp", kind: DT_REG, make: |object| live(object, |net| net.inet.proc_text(Proto::Tcp, false).into_bytes()) },
+            TableEntry { name: "tcp6", kind: DT_REG, make: |object| live(object, |net| net.inet.proc_text(Proto::Tcp, true).into_bytes()) },
+            TableEntry { name: "udp", kind: DT_REG, make: |object| live(object, |net| net.inet.proc_text(Proto::Udp, false).into_bytes()) },
+            TableEntry { name: "udp6", kind: DT_REG, make: |object| live(object, |net| net.inet.proc_text(Proto::Udp, true).into_bytes()) },
+            TableEntry { name: "arp", kind: DT_REG, make: |object| live(object, |net| interfaces::arp(&net.inet).into_bytes()) },
+            TableEntry { name: "dev", kind: DT_REG, make: |object| live(object, |net| interfaces::dev(&net.inet).into_bytes()) },
+            TableEntry { name: "if_inet6", kind: DT_REG, make: |object| live(object, |net| interfaces::if_inet6(&net.inet).into_bytes()) },
+            TableEntry { name: "ipv6_route", kind: DT_REG, make: |object| live(object, |net| interfaces::ipv6_route(&net.inet).into_bytes()) },
+            TableEntry { name: "route", kind: DT_REG, make: |object| live(object, |net| interfaces::route(&net.inet).into_bytes()) },
             TableEntry { name: "unix", kind: DT_REG, make: |object| live(object, |net| net.unix.proc_text()) },
             TableEntry { name: "stat", kind: DT_DIR, make: |_| Node::dir(0o555, chitin_vfs::fs::pseudo::Dir::new()) },
         ]

@@ -3,13 +3,17 @@
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
 
 use chitin_abi::net::{
-    AF_INET, AF_INET6, AF_UNIX, Linger, SO_ACCEPTCONN, SO_BINDTODEVICE, SO_BROADCAST, SO_BSDCOMPAT,
-    SO_BUSY_POLL, SO_COOKIE, SO_DEBUG, SO_DOMAIN, SO_DONTROUTE, SO_ERROR, SO_INCOMING_CPU,
-    SO_KEEPALIVE, SO_LINGER, SO_MARK, SO_NO_CHECK, SO_OOBINLINE, SO_PASSCRED, SO_PASSPIDFD,
-    SO_PASSSEC, SO_PEEK_OFF, SO_PEERCRED, SO_PRIORITY, SO_PROTOCOL, SO_RCVBUF, SO_RCVBUFFORCE,
-    SO_RCVLOWAT, SO_RCVTIMEO_NEW, SO_RCVTIMEO_OLD, SO_REUSEADDR, SO_REUSEPORT, SO_RXQ_OVFL,
-    SO_SNDBUF, SO_SNDBUFFORCE, SO_SNDLOWAT, SO_SNDTIMEO_NEW, SO_SNDTIMEO_OLD, SO_TIMESTAMP_NEW,
-    SO_TIMESTAMP_OLD, SO_TIMESTAMPING_OLD, SO_TIMESTAMPNS_OLD, SO_TYPE, SO_ZEROCOPY, Ucred,
+    AF_INET, AF_INET6, AF_UNIX, Linger, SO_ACCEPTCONN, SO_BINDTODEVICE, SO_BINDTOIFINDEX,
+    SO_BPF_EXTENSIONS, SO_BROADCAST, SO_BSDCOMPAT, SO_BUF_LOCK, SO_BUSY_POLL, SO_COOKIE, SO_DEBUG,
+    SO_DETACH_FILTER, SO_DOMAIN, SO_DONTROUTE, SO_ERROR, SO_GET_FILTER, SO_INCOMING_CPU,
+    SO_INCOMING_NAPI_ID, SO_KEEPALIVE, SO_LINGER, SO_LOCK_FILTER, SO_MARK, SO_MAX_PACING_RATE,
+    SO_MEMINFO, SO_NETNS_COOKIE, SO_NO_CHECK, SO_NOFCS, SO_OOBINLINE, SO_PASSCRED, SO_PASSPIDFD,
+    SO_PASSSEC, SO_PEEK_OFF, SO_PEERCRED, SO_PREFER_BUSY_POLL, SO_PRIORITY, SO_PROTOCOL, SO_RCVBUF,
+    SO_RCVBUFFORCE, SO_RCVLOWAT, SO_RCVMARK, SO_RCVPRIORITY, SO_RCVTIMEO_NEW, SO_RCVTIMEO_OLD,
+    SO_REUSEADDR, SO_REUSEPORT, SO_RXQ_OVFL, SO_SELECT_ERR_QUEUE, SO_SNDBUF, SO_SNDBUFFORCE,
+    SO_SNDLOWAT, SO_SNDTIMEO_NEW, SO_SNDTIMEO_OLD, SO_TIMESTAMP_NEW, SO_TIMESTAMP_OLD,
+    SO_TIMESTAMPING_NEW, SO_TIMESTAMPING_OLD, SO_TIMESTAMPNS_NEW, SO_TIMESTAMPNS_OLD, SO_TXREHASH,
+    SO_TXTIME, SO_TYPE, SO_WIFI_STATUS, SO_ZEROCOPY, Ucred,
 };
 use chitin_abi::process::{CAP_NET_ADMIN, CAP_NET_RAW};
 use chitin_abi::time::Timeval;
@@ -23,6 +27,10 @@ use super::{Caller, Socket};
 pub const DEFAULT_BUFFER: u32 = 212_992;
 const MIN_SEND_BUFFER: u32 = 4608;
 const MIN_RECEIVE_BUFFER: u32 = 2304;
+/// Ancillary loads of packet filters, in number.
+const BPF_EXTENSIONS: i32 = 64;
+/// Words of `SO_MEMINFO`.
+const SK_MEMINFO_VARS: usize = 9;
 /// No timeout.
 const FOREVER: u64 = 0;
 
@@ -54,8 +62,8 @@ pub struct Common {
     pub peek_offset: AtomicI32,
     /// `SO_LINGER`.
     pub linger: Mutex<Linger>,
-    /// Switches without an effect here, by option number.
-    inert: AtomicU64,
+    /// Options without an effect here that have been set.
+    kept: Mutex<Vec<(u32, i32)>>,
     priority: AtomicU32,
     mark: AtomicU32,
     busy_poll: AtomicU32,
@@ -82,7 +90,7 @@ impl Default for Common {
             receive_low: AtomicU32::new(1),
             peek_offset: AtomicI32::new(-1),
             linger: Mutex::default(),
-            inert: AtomicU64::new(0),
+            kept: Mutex::default(),
             priority: AtomicU32::new(0),
             mark: AtomicU32::new(0),
             busy_poll: AtomicU32::new(0),
@@ -164,19 +172,63 @@ impl Common {
     }
 }
 
-/// Switches that are kept and shown but do nothing here.
-const fn is_inert(name: u32) -> bool {
-    matches!(
-        name,
-        SO_DEBUG
-            | SO_DONTROUTE
-            | SO_NO_CHECK
-            | SO_RXQ_OVFL
-            | SO_PASSSEC
-            | SO_TIMESTAMPNS_OLD
-            | SO_TIMESTAMPING_OLD
-            | SO_ZEROCOPY
-    )
+/// Options that are kept and shown but do nothing here.
+struct Inert {
+    /// What is shown at first.
+    first: i32,
+    /// The largest value, the smallest being 0; 1 and any other for a switch.
+    most: Option<i32>,
+    /// Bytes that are shown.
+    width: usize,
+}
+
+const fn inert(name: u32, domain: u32) -> Option<Inert> {
+    let is_inet = matches!(domain, AF_INET | AF_INET6);
+    let (first, most, width) = match name {
+        SO_DEBUG | SO_DONTROUTE | SO_NO_CHECK | SO_RXQ_OVFL | SO_TIMESTAMPNS_OLD
+        | SO_TIMESTAMPNS_NEW | SO_WIFI_STATUS | SO_NOFCS | SO_LOCK_FILTER | SO_SELECT_ERR_QUEUE
+        | SO_PREFER_BUSY_POLL | SO_RCVMARK | SO_RCVPRIORITY => (0, None, 4),
+        SO_PASSSEC if !is_inet => (0, None, 4),
+        SO_TIMESTAMPING_OLD | SO_TIMESTAMPING_NEW => (0, Some(0x7ffff), 8),
+        SO_MAX_PACING_RATE => (-1, Some(i32::MAX), 8),
+        SO_INCOMING_CPU => (-1, Some(i32::MAX), 4),
+        SO_ZEROCOPY if is_inet => (0, Some(1), 4),
+        SO_BUF_LOCK => (0, Some(3), 4),
+        SO_BINDTOIFINDEX => (0, Some(super::interface::LOOPBACK_INDEX), 4),
+        SO_TXREHASH if is_inet => (1, Some(1), 4),
+        _ => return None,
+    };
+    Some(Inert { first, most, width })
+}
+
+impl Inert {
+    fn show(&self, value: i32) -> Vec<u8> {
+        let bytes = i64::from(value).to_ne_bytes();
+        bytes.get(..self.width).unwrap_or(&bytes).to_vec()
+    }
+
+    /// What is kept of a value.
+    fn take(&self, value: i32) -> Result<i32> {
+        match self.most {
+            None => Ok(i32::from(value != 0)),
+            Some(most) if (0..=most).contains(&value) || value == self.first => Ok(value),
+            Some(_) => Err(Errno::EINVAL),
+        }
+    }
+}
+
+/// Options that only show something, the same always.
+fn constant(name: u32, room: usize) -> Option<Result<Vec<u8>>> {
+    Some(Ok(match name {
+        SO_GET_FILTER => Vec::new(),
+        SO_BPF_EXTENSIONS => int(BPF_EXTENSIONS),
+        SO_MEMINFO => vec![0; size_of::<[u32; SK_MEMINFO_VARS]>()],
+        SO_INCOMING_NAPI_ID => int(0),
+        SO_TXTIME => vec![0; 8],
+        SO_NETNS_COOKIE if room == 8 => 1_u64.to_ne_bytes().to_vec(),
+        SO_NETNS_COOKIE => return Some(Err(Errno::EINVAL)),
+        _ => return None,
+    }))
 }
 
 /// The value of a `SOL_SOCKET` option.
@@ -193,8 +245,13 @@ pub fn get(socket: &dyn Socket, name: u32, room: usize, caller: &Caller<'_>) -> 
         }
         return Ok(int(i32::from(switch.load(Ordering::Relaxed))));
     }
-    if is_inert(name) {
-        return Ok(int(i32::from(common.inert.load(Ordering::Relaxed) & (1 << (name & 63)) != 0)));
+    if let Some(inert) = inert(name, info.domain) {
+        let kept =
+            common.kept.lock().iter().find(|(kept, _)| *kept == name).map(|(_, value)| *value);
+        return Ok(inert.show(kept.unwrap_or(inert.first)));
+    }
+    if let Some(shown) = constant(name, room) {
+        return shown;
     }
     Ok(match name {
         SO_TYPE => int(info.kind.cast_signed()),
@@ -209,7 +266,6 @@ pub fn get(socket: &dyn Socket, name: u32, room: usize, caller: &Caller<'_>) -> 
         SO_PRIORITY => int(common.priority.load(Ordering::Relaxed).cast_signed()),
         SO_MARK => int(common.mark.load(Ordering::Relaxed).cast_signed()),
         SO_BUSY_POLL => int(common.busy_poll.load(Ordering::Relaxed).cast_signed()),
-        SO_INCOMING_CPU => int(-1),
         SO_BSDCOMPAT => int(0),
         SO_PEEK_OFF if info.domain != chitin_abi::net::AF_NETLINK => {
             int(common.peek_offset.load(Ordering::Relaxed))
@@ -246,13 +302,11 @@ pub fn set(socket: &dyn Socket, name: u32, value: &[u8], caller: &Caller<'_>) ->
         socket.switched();
         return Ok(());
     }
-    if is_inert(name) {
-        let bit = 1 << (name & 63);
-        if on {
-            common.inert.fetch_or(bit, Ordering::Relaxed);
-        } else {
-            common.inert.fetch_and(!bit, Ordering::Relaxed);
-        }
+    if let Some(inert) = inert(name, socket.info().domain) {
+        let value = inert.take(number)?;
+        let mut kept = common.kept.lock();
+        kept.retain(|(kept, _)| *kept != name);
+        kept.push((name, value));
         return Ok(());
     }
     match name {
@@ -290,7 +344,8 @@ pub fn set(socket: &dyn Socket, name: u32, value: &[u8], caller: &Caller<'_>) ->
             common.busy_poll.store(number.cast_unsigned(), Ordering::Relaxed);
             Ok(())
         }
-        SO_INCOMING_CPU | SO_BSDCOMPAT => Ok(()),
+        SO_BSDCOMPAT => Ok(()),
+        SO_DETACH_FILTER => Err(Errno::ENOENT),
         SO_PEEK_OFF if socket.info().domain != chitin_abi::net::AF_NETLINK => {
             common.peek_offset.store(number.max(-1), Ordering::Relaxed);
             Ok(())

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use chitin_abi::fs::OpenFlags;
 use chitin_abi::net::SOCK_STREAM;
 use chitin_abi::poll::PollEvents;
+use chitin_abi::process::CAP_NET_ADMIN;
 use chitin_abi::{Errno, GuestAddr, Result};
 use chitin_vfs::anon::AnonInode;
 use chitin_vfs::attr::{Attr, SetAttr};
@@ -101,7 +102,11 @@ impl File for SocketFile {
 
     fn ioctl(&self, command: u32, argument: GuestAddr, context: &dyn IoctlContext) -> Result<u64> {
         match self.socket.ioctl(command, argument, context) {
-            Err(Errno::ENOTTY) => super::interface::ioctl(command, argument, context.memory()),
+            Err(Errno::ENOTTY) => {
+                let is_admin = context.has_capability(&self.net.user_ns, CAP_NET_ADMIN);
+                let loopback = &self.net.loopback;
+                super::interface::ioctl(loopback, is_admin, command, argument, context.memory())
+            }
             result => result,
         }
     }

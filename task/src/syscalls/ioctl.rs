@@ -17,6 +17,7 @@ use chitin_vfs::file::{IoctlContext, OpenFile, ProcessIds, TerminalAccess};
 use super::args::{Fd, Flags};
 use crate::context::Ctx;
 use crate::error::SysResult;
+use crate::namespace::UserNamespace;
 
 /// The caller as files see it.
 pub struct IoctlCaller<'a> {
@@ -31,6 +32,11 @@ impl IoctlContext for IoctlCaller<'_> {
 
     fn cred(&self) -> &Cred {
         &self.cred
+    }
+
+    fn has_capability(&self, owner: &dyn Any, capability: u32) -> bool {
+        let owner = owner.downcast_ref::<Arc<UserNamespace>>();
+        owner.is_some_and(|owner| self.cx.task.cred().capable(owner, capability))
     }
 
     fn process(&self) -> ProcessIds {

@@ -13,11 +13,13 @@
 #[doc(hidden)]
 pub mod address;
 mod device;
+mod diag;
 pub mod interfaces;
 mod membership;
 mod options;
 mod proc_text;
 mod raw;
+mod rules;
 
 pub use self::device::HostInterface;
 
@@ -344,6 +346,9 @@ impl InetSocket {
             return Err(Errno::EMSGSIZE);
         }
         let to = message.to.map(|bytes| address::parse_for_send(bytes, self.v6)).transpose()?;
+        if let Some(to) = to {
+            self.net.loopback.reach(to.ip())?;
+        }
         let length = from.remaining();
         let mut data = vec![0; length];
         if length > 0 && from.take(&mut data)? < length {
@@ -417,6 +422,10 @@ impl Socket for InetSocket {
         if privileged && !caller.has_net_capability(CAP_NET_BIND_SERVICE) {
             return Err(Errno::EACCES);
         }
+        let (ip, loopback) = (address.ip(), &self.net.loopback);
+        if ip.is_ipv6() && !ip.is_unspecified() && loopback.reach(ip) == Err(Errno::EADDRNOTAVAIL) {
+            return Err(Errno::EADDRNOTAVAIL);
+        }
         self.apply_options();
         let v6_only = self.v6_only();
         self.with(|stack, _| stack.bind(self.id, address, v6_only))
@@ -434,7 +443,10 @@ impl Socket for InetSocket {
     fn connect(&self, bytes: &[u8], _caller: &Caller<'_>) -> Result<()> {
         self.apply_options();
         match address::parse_for_connect(bytes, self.v6)? {
-            Some(address) => self.with(|stack, now| stack.connect(self.id, address, now)),
+            Some(address) => {
+                self.net.loopback.reach(address.ip())?;
+                self.with(|stack, now| stack.connect(self.id, address, now))
+            }
             None => self.with(|stack, _| stack.disconnect(self.id)),
         }
     }

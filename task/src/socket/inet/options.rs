@@ -6,21 +6,23 @@ use core::net::IpAddr;
 use core::sync::atomic::Ordering;
 
 use chitin_abi::net::{
-    IP_HDRINCL, IP_MTU_DISCOVER, IP_MULTICAST_IF, IP_MULTICAST_LOOP, IP_MULTICAST_TTL, IP_PKTINFO,
-    IP_RECVTOS, IP_RECVTTL, IP_TOS, IP_TTL, IPV6_HOPLIMIT, IPV6_MTU_DISCOVER, IPV6_MULTICAST_IF,
-    IPV6_PKTINFO, IPV6_RECVHOPLIMIT, IPV6_RECVPKTINFO, IPV6_RECVTCLASS, IPV6_TCLASS,
-    IPV6_UNICAST_HOPS, IPV6_V6ONLY, In6Pktinfo, InPktinfo, SOCK_RAW, SOL_ICMPV6, SOL_IP, SOL_IPV6,
-    SOL_RAW, SOL_TCP, SOL_UDP, SOL_UDPLITE, TCP_CONGESTION, TCP_CORK, TCP_INFO, TCP_KEEPCNT,
-    TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_LINGER2, TCP_MAXSEG, TCP_NODELAY, TCP_QUICKACK, TCP_SYNCNT,
-    TCP_ULP, TCP_USER_TIMEOUT, TCP_WINDOW_CLAMP, TcpInfo,
+    IP_HDRINCL, IP_MTU_DISCOVER, IP_MULTICAST_IF, IP_PKTINFO, IP_RECVTOS, IP_RECVTTL, IP_TOS,
+    IP_TTL, IPV6_HOPLIMIT, IPV6_MTU_DISCOVER, IPV6_MULTICAST_IF, IPV6_PKTINFO, IPV6_RECVHOPLIMIT,
+    IPV6_RECVPKTINFO, IPV6_RECVTCLASS, IPV6_TCLASS, IPV6_UNICAST_HOPS, IPV6_V6ONLY, In6Pktinfo,
+    InPktinfo, SO_PEERGROUPS, SO_PEERNAME, SO_PEERPIDFD, SOL_ICMPV6, SOL_IP, SOL_IPV6, SOL_RAW,
+    SOL_SOCKET, SOL_TCP, SOL_UDP, SOL_UDPLITE, TCP_CONGESTION, TCP_CORK, TCP_DEFER_ACCEPT,
+    TCP_INFO, TCP_KEEPCNT, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_LINGER2, TCP_MAXSEG, TCP_NODELAY,
+    TCP_SYNCNT, TCP_ULP, TCP_USER_TIMEOUT, TCP_WINDOW_CLAMP, TcpInfo,
 };
 use chitin_abi::{Errno, Result};
 use chitin_net_stack::{CongestionControl, Datagram, Marks, Proto};
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::InetSocket;
-use crate::socket::Control;
+use super::rules::{self, Rule, Shape, Shown, Taken};
 use crate::socket::control::RawControl;
+use crate::socket::interface::LOOPBACK_MTU;
+use crate::socket::{Control, Socket};
 
 /// The interface index of the loopback interface.
 const LOOPBACK: i32 = 1;
@@ -30,8 +32,12 @@ const ECN_MASK: i32 = 3;
 const DISCOVER: i32 = 2;
 /// Half the smallest receive buffer.
 const MIN_CLAMP: i32 = 1152;
-/// Options of multicast routing, which only raw sockets have.
-const ROUTING: core::ops::RangeInclusive<u32> = 200..=212;
+/// Segment sizes that can be asked for.
+const MSS: core::ops::RangeInclusive<i32> = 88..=32767;
+/// `net.ipv4.tcp_fin_timeout`, in seconds.
+const LINGER2: i32 = 60;
+/// The longest time between two resent segments.
+const MOST_RETRY_SECONDS: i32 = 120;
 /// `TCP_CA_NAME_MAX`.
 const CONGESTION_NAME: usize = 16;
 
@@ -44,7 +50,7 @@ impl InetSocket {
         let v6_only = self.v6_only();
         let linger = *common.linger.lock();
         let broadcast = common.broadcast.load(Ordering::Relaxed);
-        let number = |name| self.value(SOL_TCP, name).unwrap_or_else(|| default(SOL_TCP, name));
+        let number = |name| self.shown_number(SOL_TCP, name);
         let seconds = |name| u64::try_from(number(name)).unwrap_or(0) * 1_000_000_000;
         let keepalive = common.keep_alive.load(Ordering::Relaxed).then(|| {
             let count = u32::try_from(number(TCP_KEEPCNT)).unwrap_or(0);
@@ -80,6 +86,9 @@ impl InetSocket {
     }
 
     pub(super) fn get_value(&self, level: u32, name: u32) -> Result<Vec<u8>> {
+        if level == SOL_SOCKET {
+            return self.get_socket_value(name);
+        }
         // What is not TCP's or UDP's goes to IPv4, which says so in other words when it is asked than when it is told.
         self.check_level(level).map_err(|errno| if self.v6 { errno } else { Errno::EOPNOTSUPP })?;
         match (level, name) {
@@ -98,9 +107,39 @@ impl InetSocket {
             }
             _ => {}
         }
-        known(level, name)?;
-        let value = self.value(level, name).unwrap_or_else(|| default(level, name));
-        Ok(value.to_ne_bytes().to_vec())
+        let rule = rules::find(level, name, self.shape())?;
+        match rule.shown {
+            // Who has an address of IPv6 has no use for the other family.
+            Shown::Number(_)
+                if (level, name) == (SOL_IPV6, IPV6_V6ONLY) && self.has_v6_address() =>
+            {
+                Ok(1_i32.to_ne_bytes().to_vec())
+            }
+            Shown::Number(first) => {
+                let value = self.value(level, name).unwrap_or(first);
+                Ok(value.to_ne_bytes().to_vec())
+            }
+            Shown::Empty => Ok(Vec::new()),
+            Shown::Mtu if self.peer_address().is_ok() => Ok(LOOPBACK_MTU.to_ne_bytes().to_vec()),
+            Shown::Mtu => Err(Errno::ENOTCONN),
+            Shown::Fails(errno) => Err(errno),
+        }
+    }
+
+    /// A number as it was set, or as it is at first.
+    fn shown_number(&self, level: u32, name: u32) -> i32 {
+        self.value(level, name).unwrap_or_else(|| match rules::find(level, name, self.shape()) {
+            Ok(Rule { shown: Shown::Number(first), .. }) => first,
+            _ => 0,
+        })
+    }
+
+    fn shape(&self) -> Shape {
+        match self.proto {
+            Proto::Tcp => Shape::Stream,
+            Proto::Udp => Shape::Datagram,
+            Proto::Raw => Shape::Raw,
+        }
     }
 
     pub(super) fn set_value(&self, level: u32, name: u32, value: &[u8]) -> Result<()> {
@@ -115,20 +154,23 @@ impl InetSocket {
         if (level, name) == (SOL_TCP, TCP_ULP) {
             return Err(Errno::ENOENT);
         }
-        if let Some(result) = self.set_membership(level, name, value) {
+        let joined = match self.proto {
+            Proto::Tcp => None,
+            Proto::Udp | Proto::Raw => self.set_membership(level, name, value),
+        };
+        if let Some(result) = joined {
             return result;
         }
         if let Some(result) = self.set_filter(level, name, value) {
             return result;
         }
-        let number = match i32::read_from_prefix(value) {
-            Ok((number, _)) => number,
-            // IPv4 options may be single bytes.
-            Err(_) => i32::from(*value.first().filter(|_| level == SOL_IP).ok_or(Errno::EINVAL)?),
-        };
-        known(level, name)?;
-        check_range(level, name, number)?;
-        let number = self.adjusted(level, name, number)?;
+        let rule = rules::find(level, name, self.shape())?;
+        let Some(number) = accepted(&rule, level, name, value)? else { return Ok(()) };
+        let number = self.adjusted(level, name, number);
+        if (level, name) == (SOL_IPV6, IPV6_MULTICAST_IF) && number != 0 {
+            let id = u32::try_from(number).map_err(|_| Errno::ENODEV)?;
+            self.with(|stack, _| stack.interface(id).map(|_| ())).ok_or(Errno::ENODEV)?;
+        }
         if (level, name) == (SOL_IPV6, IPV6_V6ONLY) {
             let bound = self
                 .with(|stack, _| stack.local_address(self.id))
@@ -145,15 +187,34 @@ impl InetSocket {
     }
 
     /// What becomes of a value that is in range.
-    fn adjusted(&self, level: u32, name: u32, value: i32) -> Result<i32> {
+    fn adjusted(&self, level: u32, name: u32, value: i32) -> i32 {
         let stream = self.proto == Proto::Tcp;
         match (level, name) {
             // The congestion bits of a stream are TCP's own.
-            (SOL_IP, IP_TOS) | (SOL_IPV6, IPV6_TCLASS) if stream => Ok(value & !ECN_MASK),
-            (SOL_IP, IP_MULTICAST_TTL) if stream => Err(Errno::EINVAL),
-            (SOL_IP, IP_HDRINCL) if self.kind != SOCK_RAW => Err(Errno::ENOPROTOOPT),
-            (SOL_TCP, TCP_WINDOW_CLAMP) if value > 0 => Ok(value.max(MIN_CLAMP)),
-            _ => Ok(value),
+            (SOL_IP, IP_TOS) if stream => value & 0xff & !ECN_MASK,
+            (SOL_IP, IP_TOS) => value & 0xff,
+            (SOL_IPV6, IPV6_TCLASS) if stream => value & !ECN_MASK,
+            (SOL_TCP, TCP_WINDOW_CLAMP) if value != 0 => value.max(MIN_CLAMP),
+            (SOL_TCP, TCP_LINGER2) if value == 0 => LINGER2,
+            (SOL_TCP, TCP_LINGER2) => value.max(-1),
+            (SOL_TCP, TCP_DEFER_ACCEPT) => retries_time(value),
+            _ => value,
+        }
+    }
+
+    fn has_v6_address(&self) -> bool {
+        let local = self.with(|stack, _| stack.local_address(self.id));
+        local.is_ok_and(|address| match address.ip() {
+            IpAddr::V6(ip) => !ip.is_unspecified() && ip.to_ipv4_mapped().is_none(),
+            IpAddr::V4(_) => false,
+        })
+    }
+
+    fn get_socket_value(&self, name: u32) -> Result<Vec<u8>> {
+        match name {
+            SO_PEERNAME => self.peer_address(),
+            SO_PEERGROUPS | SO_PEERPIDFD => Err(Errno::ENODATA),
+            _ => Err(Errno::ENOPROTOOPT),
         }
     }
 
@@ -309,44 +370,43 @@ pub(super) fn raw(level: u32, kind: u32, data: &[u8]) -> RawControl {
     RawControl { level, kind, data: data.into() }
 }
 
-/// Whether there is such an option.
-fn known(level: u32, name: u32) -> Result<()> {
-    let known = match level {
-        SOL_IP | SOL_IPV6 if ROUTING.contains(&name) => return Err(Errno::EOPNOTSUPP),
-        SOL_IP => matches!(name, 1..=26 | 32..=52),
-        SOL_IPV6 => matches!(name, 1..=80),
-        SOL_TCP => matches!(name, 1..=44),
-        SOL_UDP | SOL_UDPLITE => matches!(name, 1 | 10 | 11 | 100..=104),
-        _ => false,
+/// The number that an option takes from what it is told; `None` where nothing is kept.
+fn accepted(rule: &Rule, level: u32, name: u32, value: &[u8]) -> Result<Option<i32>> {
+    match rule.taken {
+        Taken::Fails(errno) => return Err(errno),
+        Taken::Ignored => return Ok(None),
+        Taken::Structure(usize::MAX) if value.is_empty() => return Ok(None),
+        Taken::Structure(least) if value.len() < least => return Err(Errno::EINVAL),
+        Taken::Structure(_) => return Ok(None),
+        Taken::Switch | Taken::Range(..) | Taken::OrDefault(..) | Taken::Any => {}
+    }
+    let number = match i32::read_from_prefix(value) {
+        Ok((number, _)) => number,
+        // IPv4 options may be single bytes, or nothing.
+        Err(_) if level == SOL_IP => value.first().map_or(0, |byte| i32::from(*byte)),
+        Err(_) => return Err(Errno::EINVAL),
     };
-    if known { Ok(()) } else { Err(Errno::ENOPROTOOPT) }
-}
-
-fn default(level: u32, name: u32) -> i32 {
-    match (level, name) {
-        (SOL_IP, IP_TTL) | (SOL_IPV6, IPV6_UNICAST_HOPS) => 64,
-        (SOL_IP, IP_MULTICAST_TTL | IP_MULTICAST_LOOP) => 1,
-        (SOL_TCP, TCP_KEEPIDLE) => 7200,
-        (SOL_TCP, TCP_KEEPINTVL) => 75,
-        (SOL_TCP, TCP_KEEPCNT) => 9,
-        (SOL_TCP, TCP_SYNCNT) => 6,
-        (SOL_TCP, TCP_LINGER2) => 60,
-        (SOL_TCP, TCP_QUICKACK) | (SOL_IP, IP_MTU_DISCOVER) => 1,
-        _ => 0,
+    if (level, name) == (SOL_TCP, TCP_MAXSEG) && number != 0 && !MSS.contains(&number) {
+        return Err(Errno::EINVAL);
+    }
+    match (rule.taken, rule.shown) {
+        (Taken::Switch, _) => Ok(Some(i32::from(number != 0))),
+        (Taken::OrDefault(..), Shown::Number(first)) if number == -1 => Ok(Some(first)),
+        (Taken::Range(least, most) | Taken::OrDefault(least, most), _)
+            if !(least..=most).contains(&number) =>
+        {
+            Err(Errno::EINVAL)
+        }
+        _ => Ok(Some(number)),
     }
 }
 
-fn check_range(level: u32, name: u32, value: i32) -> Result<()> {
-    let fits = match (level, name) {
-        (SOL_TCP, TCP_KEEPIDLE | TCP_KEEPINTVL) => (1..=32767).contains(&value),
-        (SOL_TCP, TCP_KEEPCNT | TCP_SYNCNT) => (1..=127).contains(&value),
-        (SOL_TCP, TCP_MAXSEG) => value == 0 || (88..=32767).contains(&value),
-        (SOL_TCP, TCP_USER_TIMEOUT) => value >= 0,
-        (SOL_TCP, TCP_NODELAY) => true,
-        (SOL_IP, IP_TTL) => value == -1 || (1..=255).contains(&value),
-        (SOL_IPV6, IPV6_UNICAST_HOPS) => (-1..=255).contains(&value),
-        (SOL_TCP, TCP_INFO) => return Err(Errno::ENOPROTOOPT),
-        _ => true,
-    };
-    if fits { Ok(()) } else { Err(Errno::EINVAL) }
+/// `TCP_DEFER_ACCEPT` is kept in resent segments: the time that these take, in whole seconds.
+fn retries_time(seconds: i32) -> i32 {
+    let (mut time, mut step) = (0, 1);
+    while time < seconds && step <= MOST_RETRY_SECONDS {
+        time += step;
+        step *= 2;
+    }
+    time
 }

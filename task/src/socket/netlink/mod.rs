@@ -2,9 +2,10 @@
 //! come.
 //!
 //! A request is answered while it is sent: the answers are in the socket's queue when `sendmsg` returns. Dumps of
-//! `NETLINK_ROUTE` show the loopback interface; changes are refused. `NETLINK_KOBJECT_UEVENT` sockets can be
-//! bound and never receive anything.
+//! `NETLINK_ROUTE` show the loopback interface, which can be brought up and down; `NETLINK_SOCK_DIAG` lists sockets.
+//! `NETLINK_KOBJECT_UEVENT` sockets can be bound and never receive anything.
 
+pub(super) mod diag;
 mod route;
 
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -13,9 +14,9 @@ use std::sync::Arc;
 
 use chitin_abi::net::{
     AF_NETLINK, MSG_OOB, MSG_PEEK, MSG_TRUNC, NETLINK_ADD_MEMBERSHIP, NETLINK_DROP_MEMBERSHIP,
-    NETLINK_KOBJECT_UEVENT, NETLINK_LIST_MEMBERSHIPS, NETLINK_ROUTE, NLM_F_ACK, NLM_F_CAPPED,
-    NLM_F_REQUEST, NLMSG_ERROR, NLMSG_HDRLEN, NLMSG_MIN_TYPE, NlMsgErr, NlMsgHdr, SOCK_DGRAM,
-    SOCK_RAW, SOL_NETLINK, SockaddrNl, nl_align,
+    NETLINK_KOBJECT_UEVENT, NETLINK_LIST_MEMBERSHIPS, NETLINK_ROUTE, NETLINK_SOCK_DIAG, NLM_F_ACK,
+    NLM_F_CAPPED, NLM_F_REQUEST, NLMSG_ERROR, NLMSG_HDRLEN, NLMSG_MIN_TYPE, NlMsgErr, NlMsgHdr,
+    SOCK_DGRAM, SOCK_RAW, SOL_NETLINK, SockaddrNl, nl_align,
 };
 use chitin_abi::poll::PollEvents;
 use chitin_abi::{Errno, Result};
@@ -65,7 +66,7 @@ impl NetlinkSocket {
         if !matches!(kind, SOCK_RAW | SOCK_DGRAM) {
             return Err(Errno::ESOCKTNOSUPPORT);
         }
-        if !matches!(protocol, NETLINK_ROUTE | NETLINK_KOBJECT_UEVENT) {
+        if !matches!(protocol, NETLINK_ROUTE | NETLINK_SOCK_DIAG | NETLINK_KOBJECT_UEVENT) {
             return Err(Errno::EPROTONOSUPPORT);
         }
         Ok(Arc::new(Self {
@@ -103,6 +104,7 @@ impl NetlinkSocket {
             if wanted {
                 let answered = match self.protocol {
                     NETLINK_ROUTE => route::answer(&header, body, port, caller, &mut answers),
+                    NETLINK_SOCK_DIAG => diag::answer(&header, body, port, caller, &mut answers),
                     _ => Err(Errno::EOPNOTSUPP),
                 };
                 match answered {

@@ -1,13 +1,16 @@
-//! `NETLINK_ROUTE` (`rtnetlink(7)`): the loopback interface, its addresses and routes.
+//! `NETLINK_ROUTE` (`rtnetlink(7)`): the loopback interface, its addresses and routes. What can be changed is whether
+//! it is up and has its addresses; the routes follow from these.
+
+use core::net::IpAddr;
 
 use chitin_abi::net::{
     AF_INET, AF_INET6, AF_UNSPEC, ARPHRD_LOOPBACK, IFA_ADDRESS, IFA_CACHEINFO, IFA_F_PERMANENT,
-    IFA_FLAGS, IFA_LABEL, IFA_LOCAL, IFF_LOOPBACK, IFF_LOWER_UP, IFF_RUNNING, IFF_UP, IFLA_ADDRESS,
-    IFLA_BROADCAST, IFLA_IFNAME, IFLA_MTU, IFLA_OPERSTATE, IFLA_QDISC, IFLA_TXQLEN, IfAddrMsg,
-    IfInfoMsg, IfaCacheinfo, NLM_F_DUMP, NLM_F_MULTI, NLMSG_DONE, NlMsgHdr, RT_SCOPE_HOST,
-    RT_SCOPE_UNIVERSE, RT_TABLE_LOCAL, RTA_DST, RTA_OIF, RTA_PREFSRC, RTA_TABLE, RTM_GETADDR,
-    RTM_GETLINK, RTM_GETROUTE, RTM_NEWADDR, RTM_NEWLINK, RTM_NEWROUTE, RTN_LOCAL, RTPROT_KERNEL,
-    RtMsg,
+    IFA_FLAGS, IFA_LABEL, IFA_LOCAL, IFF_LOWER_UP, IFF_UP, IFLA_ADDRESS, IFLA_BROADCAST,
+    IFLA_GROUP, IFLA_IFNAME, IFLA_MTU, IFLA_OPERSTATE, IFLA_QDISC, IFLA_TXQLEN, IfAddrMsg,
+    IfInfoMsg, IfaCacheinfo, NLM_F_DUMP, NLM_F_EXCL, NLM_F_MULTI, NLM_F_REPLACE, NLMSG_DONE,
+    NlMsgHdr, RT_SCOPE_HOST, RT_SCOPE_UNIVERSE, RT_TABLE_LOCAL, RTA_DST, RTA_OIF, RTA_PREFSRC,
+    RTA_TABLE, RTM_DELADDR, RTM_GETADDR, RTM_GETLINK, RTM_GETROUTE, RTM_NEWADDR, RTM_NEWLINK,
+    RTM_NEWROUTE, RTM_SETLINK, RTN_LOCAL, RTPROT_KERNEL, RtAttr, RtMsg, nl_align,
 };
 use chitin_abi::process::CAP_NET_ADMIN;
 use chitin_abi::{Errno, Result};
@@ -15,17 +18,19 @@ use zerocopy::{FromBytes, IntoBytes};
 
 use super::Dump;
 use crate::socket::Caller;
-use crate::socket::interface::{LOOPBACK_INDEX, LOOPBACK_MTU, LOOPBACK_QUEUE};
+use crate::socket::interface::{LOOPBACK_INDEX, LOOPBACK_MTU, LOOPBACK_QUEUE, Loopback};
 
-/// State "unknown", which the loopback interface is always in.
+/// State of the loopback interface when it is up, and when it is not.
 const OPERSTATE_UNKNOWN: u8 = 0;
+const OPERSTATE_DOWN: u8 = 2;
 const V4: [u8; 4] = [127, 0, 0, 1];
 const V6: [u8; 16] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
 
 /// Answers one request.
 ///
 /// # Errors
-/// EPERM and EOPNOTSUPP for changes, ENODEV for another interface, EINVAL.
+/// EPERM for changes without the capability, EOPNOTSUPP for those that are not there, EEXIST, EADDRNOTAVAIL, ENODEV for
+/// another interface, EINVAL.
 pub(super) fn answer(
     header: &NlMsgHdr,
     body: &[u8],
@@ -38,78 +43,128 @@ pub(super) fn answer(
     let is_dump = header.flags & NLM_F_DUMP == NLM_F_DUMP;
     let mut dump = Dump::new(header, port);
     let flags = if is_dump { NLM_F_MULTI } else { 0 };
+    let loopback = &caller.net().loopback;
     match header.kind {
-        RTM_GETLINK if is_dump => link(&mut dump, flags),
+        RTM_GETLINK if is_dump => link(loopback, &mut dump, flags),
         RTM_GETLINK => {
             find_link(body)?;
-            link(&mut dump, flags);
+            link(loopback, &mut dump, flags);
         }
-        RTM_GETADDR if is_dump => addresses(&mut dump, family, flags),
-        RTM_GETROUTE if is_dump => routes(&mut dump, family, flags),
-        RTM_GETROUTE => routes(&mut dump, if family == AF_UNSPEC { AF_INET } else { family }, 0),
+        RTM_GETADDR if is_dump => addresses(loopback, &mut dump, family, flags),
+        RTM_GETROUTE if is_dump => routes(loopback, &mut dump, family, flags),
+        RTM_GETROUTE => {
+            routes(loopback, &mut dump, if family == AF_UNSPEC { AF_INET } else { family }, 0);
+        }
         // Kinds come in groups of four: new, delete, get, set. Other gets have nothing to show.
         kind if kind & 3 == 2 && is_dump => {}
         kind if kind & 3 == 2 => return Err(Errno::EOPNOTSUPP),
         _ if !caller.has_net_capability(CAP_NET_ADMIN) => return Err(Errno::EPERM),
+        RTM_NEWLINK | RTM_SETLINK => return change_link(loopback, body),
+        RTM_NEWADDR => return change_address(loopback, header, body, true),
+        RTM_DELADDR => return change_address(loopback, header, body, false),
         _ => return Err(Errno::EOPNOTSUPP),
     }
     answers.push(dump.finish());
+    answers.retain(|answer| !answer.is_empty());
     if is_dump {
         let mut done = Dump::new(header, port);
         done.message(NLMSG_DONE, NLM_F_MULTI, &0_i32.to_ne_bytes(), &[]);
-        answers.retain(|answer| !answer.is_empty());
         answers.push(done.finish());
     }
     Ok(())
 }
 
+/// Brings the interface up or down.
+fn change_link(loopback: &Loopback, body: &[u8]) -> Result<()> {
+    find_link(body)?;
+    let (info, _) = IfInfoMsg::read_from_prefix(body).map_err(|_| Errno::EINVAL)?;
+    // Without a mask all flags are meant.
+    if info.change == 0 && info.flags == 0 {
+        return Ok(());
+    }
+    if info.change == 0 || info.change & IFF_UP != 0 {
+        loopback.set_up(info.flags & IFF_UP != 0);
+    }
+    Ok(())
+}
+
+/// Gives the interface an address or takes it away.
+fn change_address(
+    loopback: &Loopback,
+    header: &NlMsgHdr,
+    body: &[u8],
+    is_there: bool,
+) -> Result<()> {
+    let (info, attributes) = IfAddrMsg::read_from_prefix(body).map_err(|_| Errno::EINVAL)?;
+    if info.index != LOOPBACK_INDEX.cast_unsigned() {
+        return Err(Errno::ENODEV);
+    }
+    let local = find_attribute(attributes, IFA_LOCAL)?;
+    let data = local.or(find_attribute(attributes, IFA_ADDRESS)?).ok_or(Errno::EINVAL)?;
+    let address = match u32::from(info.family) {
+        AF_INET => <[u8; 4]>::try_from(data).map(IpAddr::from),
+        AF_INET6 => <[u8; 16]>::try_from(data).map(IpAddr::from),
+        _ => return Err(Errno::EOPNOTSUPP),
+    };
+    let done = loopback.set_address(address.map_err(|_| Errno::EINVAL)?, is_there);
+    let may_exist = header.flags & (NLM_F_REPLACE | NLM_F_EXCL) == NLM_F_REPLACE;
+    if may_exist && done == Err(Errno::EEXIST) { Ok(()) } else { done }
+}
+
+/// The data of the first attribute of a kind.
+fn find_attribute(mut attributes: &[u8], wanted: u16) -> Result<Option<&[u8]>> {
+    while let Ok((attribute, rest)) = RtAttr::read_from_prefix(attributes) {
+        let length = usize::from(attribute.len);
+        let data = length.checked_sub(size_of::<RtAttr>()).and_then(|length| rest.get(..length));
+        let data = data.ok_or(Errno::EINVAL)?;
+        if attribute.kind == wanted {
+            return Ok(Some(data));
+        }
+        let next = nl_align(length).ok_or(Errno::EINVAL)?;
+        attributes = attributes.get(next..).unwrap_or_default();
+    }
+    Ok(None)
+}
+
 /// Checks that a request for one interface means the one that there is.
 fn find_link(body: &[u8]) -> Result<()> {
-    let (info, mut attributes) = IfInfoMsg::read_from_prefix(body).map_err(|_| Errno::EINVAL)?;
+    let (info, attributes) = IfInfoMsg::read_from_prefix(body).map_err(|_| Errno::EINVAL)?;
     if info.index == LOOPBACK_INDEX {
         return Ok(());
     }
     if info.index != 0 {
         return Err(Errno::ENODEV);
     }
-    while let Ok((attribute, rest)) = chitin_abi::net::RtAttr::read_from_prefix(attributes) {
-        let length = usize::from(attribute.len);
-        let data = length
-            .checked_sub(size_of::<chitin_abi::net::RtAttr>())
-            .and_then(|length| rest.get(..length));
-        let data = data.ok_or(Errno::EINVAL)?;
-        if attribute.kind == IFLA_IFNAME {
-            let name = data.split(|byte| *byte == 0).next().unwrap_or_default();
-            return if name == b"lo" { Ok(()) } else { Err(Errno::ENODEV) };
-        }
-        let next = chitin_abi::net::nl_align(length).ok_or(Errno::EINVAL)?;
-        attributes = attributes.get(next..).unwrap_or_default();
-    }
-    Err(Errno::EINVAL)
+    let name = find_attribute(attributes, IFLA_IFNAME)?.ok_or(Errno::EINVAL)?;
+    let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
+    if name == b"lo" { Ok(()) } else { Err(Errno::ENODEV) }
 }
 
-fn link(dump: &mut Dump<'_>, flags: u16) {
+fn link(loopback: &Loopback, dump: &mut Dump<'_>, flags: u16) {
     let info = IfInfoMsg {
         family: AF_UNSPEC as u8,
         pad: 0,
         kind: ARPHRD_LOOPBACK,
         index: LOOPBACK_INDEX,
-        flags: IFF_UP | IFF_LOOPBACK | IFF_RUNNING | IFF_LOWER_UP,
+        flags: loopback.flags() | if loopback.is_up() { IFF_LOWER_UP } else { 0 },
         change: 0,
     };
+    let state = if loopback.is_up() { OPERSTATE_UNKNOWN } else { OPERSTATE_DOWN };
+    let discipline: &[u8] = if loopback.is_up() { b"noqueue\0" } else { b"noop\0" };
     let attributes: &[(u16, &[u8])] = &[
         (IFLA_IFNAME, b"lo\0"),
+        (IFLA_GROUP, &0_u32.to_ne_bytes()),
         (IFLA_TXQLEN, &LOOPBACK_QUEUE.to_ne_bytes()),
-        (IFLA_OPERSTATE, &[OPERSTATE_UNKNOWN]),
+        (IFLA_OPERSTATE, &[state]),
         (IFLA_MTU, &LOOPBACK_MTU.to_ne_bytes()),
-        (IFLA_QDISC, b"noqueue\0"),
+        (IFLA_QDISC, discipline),
         (IFLA_ADDRESS, &[0; 6]),
         (IFLA_BROADCAST, &[0; 6]),
     ];
     dump.message(RTM_NEWLINK, flags, info.as_bytes(), attributes);
 }
 
-fn addresses(dump: &mut Dump<'_>, family: u32, flags: u16) {
+fn addresses(loopback: &Loopback, dump: &mut Dump<'_>, family: u32, flags: u16) {
     let forever = IfaCacheinfo { prefered: u32::MAX, valid: u32::MAX, cstamp: 0, tstamp: 0 };
     let permanent = IFA_F_PERMANENT.to_ne_bytes();
     let header = |family: u32, prefixlen| IfAddrMsg {
@@ -119,7 +174,7 @@ fn addresses(dump: &mut Dump<'_>, family: u32, flags: u16) {
         scope: RT_SCOPE_HOST,
         index: LOOPBACK_INDEX.cast_unsigned(),
     };
-    if family == AF_UNSPEC || family == AF_INET {
+    if matches!(family, AF_UNSPEC | AF_INET) && loopback.has_address(false) {
         let attributes: &[(u16, &[u8])] = &[
             (IFA_ADDRESS, &V4),
             (IFA_LOCAL, &V4),
@@ -129,14 +184,14 @@ fn addresses(dump: &mut Dump<'_>, family: u32, flags: u16) {
         ];
         dump.message(RTM_NEWADDR, flags, header(AF_INET, 8).as_bytes(), attributes);
     }
-    if family == AF_UNSPEC || family == AF_INET6 {
+    if matches!(family, AF_UNSPEC | AF_INET6) && loopback.has_address(true) {
         let attributes: &[(u16, &[u8])] =
             &[(IFA_ADDRESS, &V6), (IFA_CACHEINFO, forever.as_bytes()), (IFA_FLAGS, &permanent)];
         dump.message(RTM_NEWADDR, flags, header(AF_INET6, 128).as_bytes(), attributes);
     }
 }
 
-fn routes(dump: &mut Dump<'_>, family: u32, flags: u16) {
+fn routes(loopback: &Loopback, dump: &mut Dump<'_>, family: u32, flags: u16) {
     let table = u32::from(RT_TABLE_LOCAL).to_ne_bytes();
     let interface = LOOPBACK_INDEX.to_ne_bytes();
     let header = |family: u32, dst_len, scope| RtMsg {
@@ -150,7 +205,8 @@ fn routes(dump: &mut Dump<'_>, family: u32, flags: u16) {
         kind: RTN_LOCAL,
         flags: 0,
     };
-    if family == AF_UNSPEC || family == AF_INET {
+    let has_v4 = loopback.is_up() && loopback.has_address(false);
+    if matches!(family, AF_UNSPEC | AF_INET) && has_v4 {
         let attributes: &[(u16, &[u8])] = &[
             (RTA_TABLE, &table),
             (RTA_DST, &[127, 0, 0, 0]),
@@ -159,7 +215,7 @@ fn routes(dump: &mut Dump<'_>, family: u32, flags: u16) {
         ];
         dump.message(RTM_NEWROUTE, flags, header(AF_INET, 8, RT_SCOPE_HOST).as_bytes(), attributes);
     }
-    if family == AF_UNSPEC || family == AF_INET6 {
+    if matches!(family, AF_UNSPEC | AF_INET6) && loopback.has_address(true) {
         let attributes: &[(u16, &[u8])] =
             &[(RTA_TABLE, &table), (RTA_DST, &V6), (RTA_OIF, &interface)];
         dump.message(

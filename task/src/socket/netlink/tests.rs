@@ -7,7 +7,8 @@ use super::*;
 use crate::namespace::{NetNamespace, UserNamespace};
 
 fn ask(kind: u16, flags: u16) -> Vec<u16> {
-    let net = NetNamespace::new(1, UserNamespace::initial());
+    let net =
+        NetNamespace::new(1, UserNamespace::initial(), crate::socket::interface::Loopback::up());
     let caller = Caller::nobody(&net);
     let socket = NetlinkSocket::create(SOCK_RAW, NETLINK_ROUTE).unwrap();
     let header = NlMsgHdr { len: 32, kind, flags: flags | NLM_F_REQUEST, seq: 7, pid: 0 };

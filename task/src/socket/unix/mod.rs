@@ -17,6 +17,7 @@
 
 pub mod address;
 mod connect;
+mod diag;
 mod gc;
 mod names;
 mod options;

@@ -1,7 +1,7 @@
 //! Readiness, options, ioctls, and the text of /proc/net/unix.
 
-use core::fmt::Write;
 use core::sync::atomic::Ordering;
+use std::io::Write;
 
 use chitin_abi::net::{
     SIOCATMARK, SIOCINQ, SIOCOUTQ, SO_PEERCRED, SO_PEERGROUPS, SO_PEERNAME, SOL_SOCKET, Ucred,
@@ -109,7 +109,7 @@ impl UnixSocket {
         }
     }
 
-    fn describe(&self, text: &mut String) {
+    fn describe(&self, text: &mut Vec<u8>) {
         let state = self.state.lock();
         if state.closed {
             return;
@@ -122,22 +122,23 @@ impl UnixSocket {
             Role::Idle => (0, 1),
         };
         let (kind, ino) = (self.kind.number(), self.ino.load(Ordering::Relaxed));
-        // Writing to a string does not fail.
+        // Writing to a vector does not fail.
         let _ = write!(
             text,
             "0000000000000000: 00000002 00000000 {accepts:08X} {kind:04X} {shown:02X} {ino:5}"
         );
         match &state.address {
             Some(UnixAddress::Path(path)) => {
-                let _ = write!(text, " {}", String::from_utf8_lossy(path));
+                text.push(b' ');
+                text.extend_from_slice(path);
             }
             Some(UnixAddress::Abstract(name)) => {
-                let name = String::from_utf8_lossy(name).replace('\0', "@");
-                let _ = write!(text, " @{name}");
+                text.extend_from_slice(b" @");
+                text.extend(name.iter().map(|byte| if *byte == 0 { b'@' } else { *byte }));
             }
             None => {}
         }
-        text.push('\n');
+        text.push(b'\n');
     }
 }
 
@@ -165,8 +166,8 @@ impl State {
 
 impl UnixNamespace {
     /// The text of /proc/net/unix.
-    pub fn proc_text(&self) -> String {
-        let mut text = String::from("Num       RefCount Protocol Flags    Type St Inode Path\n");
+    pub fn proc_text(&self) -> Vec<u8> {
+        let mut text = b"Num       RefCount Protocol Flags    Type St Inode Path\n".to_vec();
         for socket in self.sockets() {
             socket.describe(&mut text);
         }

@@ -7,7 +7,7 @@ use crate::namespace::UserNamespace;
 use crate::socket::{Control, SocketFile};
 
 fn net() -> Arc<NetNamespace> {
-    NetNamespace::new(1, UserNamespace::initial())
+    NetNamespace::new(1, UserNamespace::initial(), crate::socket::interface::Loopback::up())
 }
 
 fn pair(kind: Kind) -> (Arc<UnixSocket>, Arc<UnixSocket>, Arc<NetNamespace>) {
