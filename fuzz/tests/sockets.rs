@@ -148,7 +148,7 @@ fn netlink_requests() {
         request(RTM_GETADDR, NLM_F_DUMP, &[0; 8]),
         request(RTM_GETLINK, NLM_F_ACK, &named),
     ];
-    let net = NetNamespace::new(1, UserNamespace::initial());
+    let net = NetNamespace::initial(&UserNamespace::initial());
     fuzz(&samples, |data| {
         let caller = Caller::nobody(&net);
         let socket = NetlinkSocket::create(3, 0).expect("a socket");
