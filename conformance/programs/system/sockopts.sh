@@ -7,8 +7,8 @@ def get(s, level, name, room=64):
 def put(s, level, name, value):
     try: s.setsockopt(level, name, value); return "ok"
     except OSError as e: return errno.errorcode[e.errno]
-# Options whose first value is a setting of the machine or a count: buffers, cookies, congestion control, times.
-varies = {(1, 7), (1, 8), (1, 57), (6, 11), (6, 13), (6, 24), (6, 26), (6, 44), (41, 70)}
+# Settings of the machine, times, structures: congestion control, TCP_INFO, IP_OPTIONS, IP_MSFILTER.
+varies = {(0, 4), (0, 41), (6, 11), (6, 13), (6, 24), (6, 26)}
 for name, family, kind in (("tcp4", 2, 1), ("udp4", 2, 2), ("tcp6", 10, 1), ("udp6", 10, 2)):
     for level, names in ((0, range(1, 52)), (6, range(1, 38)), (41, range(1, 79))):
         if level == 6 and kind == 2 or level == 41 and family == 2 or level == 0 and family == 10: continue

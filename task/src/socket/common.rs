@@ -222,7 +222,6 @@ fn constant(name: u32, room: usize) -> Option<Result<Vec<u8>>> {
     Some(Ok(match name {
         SO_GET_FILTER => Vec::new(),
         SO_BPF_EXTENSIONS => int(BPF_EXTENSIONS),
-        SO_MEMINFO => vec![0; size_of::<[u32; SK_MEMINFO_VARS]>()],
         SO_INCOMING_NAPI_ID => int(0),
         SO_TXTIME => vec![0; 8],
         SO_NETNS_COOKIE if room == 8 => 1_u64.to_ne_bytes().to_vec(),
@@ -278,6 +277,13 @@ pub fn get(socket: &dyn Socket, name: u32, room: usize, caller: &Caller<'_>) -> 
         SO_PEERCRED if matches!(info.domain, AF_INET | AF_INET6) => {
             Ucred { pid: 0, uid: u32::MAX, gid: u32::MAX }.as_bytes().to_vec()
         }
+        SO_MEMINFO => {
+            let (receive, send) = (&common.receive_buffer, &common.send_buffer);
+            let mut words = [0; SK_MEMINFO_VARS];
+            (words[1], words[3]) = (receive.load(Ordering::Relaxed), send.load(Ordering::Relaxed));
+            words.as_bytes().to_vec()
+        }
+        SO_PASSSEC => return Err(Errno::EOPNOTSUPP),
         SO_COOKIE if room < 8 => return Err(Errno::EINVAL),
         SO_COOKIE => cookie(common).to_ne_bytes().to_vec(),
         _ => return socket.option(chitin_abi::net::SOL_SOCKET, name, room, caller),
@@ -346,6 +352,7 @@ pub fn set(socket: &dyn Socket, name: u32, value: &[u8], caller: &Caller<'_>) ->
         }
         SO_BSDCOMPAT => Ok(()),
         SO_DETACH_FILTER => Err(Errno::ENOENT),
+        SO_PASSSEC => Err(Errno::EOPNOTSUPP),
         SO_PEEK_OFF if socket.info().domain != chitin_abi::net::AF_NETLINK => {
             common.peek_offset.store(number.max(-1), Ordering::Relaxed);
             Ok(())

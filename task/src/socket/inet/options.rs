@@ -7,12 +7,13 @@ use core::sync::atomic::Ordering;
 
 use chitin_abi::net::{
     IP_HDRINCL, IP_MTU_DISCOVER, IP_MULTICAST_IF, IP_PKTINFO, IP_RECVTOS, IP_RECVTTL, IP_TOS,
-    IP_TTL, IPV6_HOPLIMIT, IPV6_MTU_DISCOVER, IPV6_MULTICAST_IF, IPV6_PKTINFO, IPV6_RECVHOPLIMIT,
-    IPV6_RECVPKTINFO, IPV6_RECVTCLASS, IPV6_TCLASS, IPV6_UNICAST_HOPS, IPV6_V6ONLY, In6Pktinfo,
-    InPktinfo, SO_PEERGROUPS, SO_PEERNAME, SO_PEERPIDFD, SOL_ICMPV6, SOL_IP, SOL_IPV6, SOL_RAW,
-    SOL_SOCKET, SOL_TCP, SOL_UDP, SOL_UDPLITE, TCP_CONGESTION, TCP_CORK, TCP_DEFER_ACCEPT,
-    TCP_INFO, TCP_KEEPCNT, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_LINGER2, TCP_MAXSEG, TCP_NODELAY,
-    TCP_SYNCNT, TCP_ULP, TCP_USER_TIMEOUT, TCP_WINDOW_CLAMP, TcpInfo,
+    IP_TTL, IP_UNICAST_IF, IPV6_ADDR_PREFERENCES, IPV6_HOPLIMIT, IPV6_MTU_DISCOVER,
+    IPV6_MULTICAST_IF, IPV6_PKTINFO, IPV6_RECVHOPLIMIT, IPV6_RECVPKTINFO, IPV6_RECVTCLASS,
+    IPV6_TCLASS, IPV6_UNICAST_HOPS, IPV6_UNICAST_IF, IPV6_V6ONLY, In6Pktinfo, InPktinfo,
+    SO_PEERGROUPS, SO_PEERNAME, SO_PEERPIDFD, SOL_ICMPV6, SOL_IP, SOL_IPV6, SOL_RAW, SOL_SOCKET,
+    SOL_TCP, SOL_UDP, SOL_UDPLITE, TCP_CONGESTION, TCP_CORK, TCP_DEFER_ACCEPT, TCP_INFO,
+    TCP_KEEPCNT, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_LINGER2, TCP_MAXSEG, TCP_NODELAY, TCP_REPAIR,
+    TCP_SYNCNT, TCP_THIN_DUPACK, TCP_ULP, TCP_USER_TIMEOUT, TCP_WINDOW_CLAMP, TcpInfo,
 };
 use chitin_abi::{Errno, Result};
 use chitin_net_stack::{CongestionControl, Datagram, Marks, Proto};
@@ -167,9 +168,16 @@ impl InetSocket {
         let rule = rules::find(level, name, self.shape())?;
         let Some(number) = accepted(&rule, level, name, value)? else { return Ok(()) };
         let number = self.adjusted(level, name, number);
-        if (level, name) == (SOL_IPV6, IPV6_MULTICAST_IF) && number != 0 {
-            let id = u32::try_from(number).map_err(|_| Errno::ENODEV)?;
-            self.with(|stack, _| stack.interface(id).map(|_| ())).ok_or(Errno::ENODEV)?;
+        let named = match (level, name) {
+            (SOL_IPV6, IPV6_MULTICAST_IF) => Some((number, Errno::ENODEV)),
+            // In network byte order.
+            (SOL_IP, IP_UNICAST_IF) | (SOL_IPV6, IPV6_UNICAST_IF) => {
+                Some((i32::from_be(number), Errno::EADDRNOTAVAIL))
+            }
+            _ => None,
+        };
+        if let Some((id, errno)) = named.filter(|(id, _)| *id != 0) {
+            self.with(|stack, _| stack.interface(id.cast_unsigned()).map(|_| ())).ok_or(errno)?;
         }
         if (level, name) == (SOL_IPV6, IPV6_V6ONLY) {
             let bound = self
@@ -198,6 +206,10 @@ impl InetSocket {
             (SOL_TCP, TCP_LINGER2) if value == 0 => LINGER2,
             (SOL_TCP, TCP_LINGER2) => value.max(-1),
             (SOL_TCP, TCP_DEFER_ACCEPT) => retries_time(value),
+            (SOL_TCP, TCP_REPAIR) => value.max(0),
+            // Taken, and without an effect since Linux 4.11.
+            (SOL_TCP, TCP_THIN_DUPACK) => 0,
+            (SOL_IPV6, IPV6_ADDR_PREFERENCES) => preferences(value),
             _ => value,
         }
     }
@@ -399,6 +411,14 @@ fn accepted(rule: &Rule, level: u32, name: u32, value: &[u8]) -> Result<Option<i
         }
         _ => Ok(Some(number)),
     }
+}
+
+/// `IPV6_ADDR_PREFERENCES` with what is left open at its default.
+fn preferences(value: i32) -> i32 {
+    let (temporary, public, by_default) = (1, 2, 0x100);
+    let (care_of, home) = (4, 0x400);
+    let kind = [temporary, public].into_iter().find(|bit| value & bit != 0).unwrap_or(by_default);
+    kind | if value & care_of != 0 { care_of } else { home }
 }
 
 /// `TCP_DEFER_ACCEPT` is kept in resent segments: the time that these take, in whole seconds.

@@ -124,7 +124,8 @@ fn ipv4(name: u32, stream: bool) -> Option<Rule> {
         9 if stream => rule(Shown::Empty, Taken::Fails(Errno::ENOPROTOOPT)), // PKTOPTIONS
         10 => range(1, 0, 5),                    // MTU_DISCOVER
         14 => rule(Shown::Mtu, Taken::Fails(Errno::ENOPROTOOPT)), // MTU
-        16 | 17 => fails(Errno::ENOPROTOOPT, Errno::EOPNOTSUPP), // IPSEC_POLICY, XFRM_POLICY
+        16 => fails(Errno::ENOPROTOOPT, Errno::EOPNOTSUPP), // IPSEC_POLICY
+        17 => fails(Errno::ENOPROTOOPT, Errno::EINVAL), // XFRM_POLICY
         21 => range(0, 0, 255),                  // MINTTL
         25 if stream => fixed(0, Errno::EINVAL), // RECVFRAGSIZE
         25 => switch(0),
@@ -169,7 +170,8 @@ fn ipv6(name: u32, stream: bool) -> Option<Rule> {
         29 | 70 => switch(1),                       // MULTICAST_ALL, AUTOFLOWLABEL
         31 => range(0, 0, 1),                       // RECVERR_RFC4884
         32 | 48 | 64 | 65 => fails(Errno::EINVAL, Errno::EINVAL), // FLOWLABEL_MGR, MCAST_MSFILTER, …
-        34 | 35 => fails(Errno::ENOPROTOOPT, Errno::EOPNOTSUPP),  // IPSEC_POLICY, XFRM_POLICY
+        34 => fails(Errno::ENOPROTOOPT, Errno::EOPNOTSUPP),       // IPSEC_POLICY
+        35 => fails(Errno::ENOPROTOOPT, Errno::EINVAL),           // XFRM_POLICY
         42 | 45 => told(GROUP_REQ),                               // MCAST_JOIN_GROUP, …
         43 | 44 | 46 | 47 => told(GROUP_SOURCE_REQ),
         50 => told(IN6_PKTINFO), // PKTINFO
@@ -202,7 +204,7 @@ fn tcp(name: u32) -> Option<Rule> {
         14 | 22 | 32 => fails(Errno::ENOPROTOOPT, Errno::EINVAL), // MD5SIG, REPAIR_OPTIONS, MD5SIG_EXT
         16 | 17 => range(0, 0, 1),   // THIN_LINEAR_TIMEOUTS, THIN_DUPACK
         18 => range(0, 0, i32::MAX), // USER_TIMEOUT
-        19 => range(0, 0, 1),        // REPAIR
+        19 => range(0, -1, 1),       // REPAIR
         23 => rule(Shown::Number(0), Taken::Range(0, i32::MAX)), // FASTOPEN
         20 | 29 => fails(Errno::EINVAL, Errno::EPERM), // REPAIR_QUEUE, REPAIR_WINDOW
         21 => fails(Errno::EINVAL, Errno::EINVAL), // QUEUE_SEQ
@@ -211,6 +213,7 @@ fn tcp(name: u32) -> Option<Rule> {
         27 => range(0, 0, 2),        // SAVE_SYN
         28 => rule(Shown::Empty, Taken::Fails(Errno::ENOPROTOOPT)), // SAVED_SYN
         30 => range(0, 0, 1),        // FASTOPEN_CONNECT
+        33 => rule(Shown::Empty, Taken::Fails(Errno::EINVAL)), // FASTOPEN_KEY
         34 | 36 => range(0, 0, 1),   // FASTOPEN_NO_COOKIE, INQ
         35 => fails(Errno::EINVAL, Errno::ENOPROTOOPT), // ZEROCOPY_RECEIVE
         37 => range(0, 0, i32::MAX), // TX_DELAY
