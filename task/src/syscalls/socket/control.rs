@@ -213,7 +213,7 @@ impl Writer {
 
 /// The descriptor that `SO_PEERPIDFD` gives.
 pub(super) fn peer_pidfd(cx: &Ctx<'_>, socket: &dyn Socket) -> Result<i32> {
-    let unix: &UnixSocket = socket.as_any().downcast_ref().ok_or(Errno::EOPNOTSUPP)?;
+    let unix: &UnixSocket = socket.as_any().downcast_ref().ok_or(Errno::ENODATA)?;
     pidfd(cx, &unix.peer_identity().ok_or(Errno::ENODATA)?)
 }
 
