@@ -18,10 +18,8 @@ mod trace;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
 fn main() -> ExitCode {
-    let result = match cli::Cli::try_parse() {
+    let result = match cli::Cli::read() {
         Ok(cli) => cli.global.open_logs().and_then(|()| cli.execute()),
         Err(usage) if usage.exit_code() == 0 => {
             // Help or the version; nobody is left to tell that it could not be printed.

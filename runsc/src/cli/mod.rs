@@ -89,6 +89,16 @@ pub(crate) struct Global {
     systemd_cgroup: bool,
 }
 
+/// A command line of `do`, without what all the other commands are made of.
+#[derive(Debug, Parser)]
+#[command(name = "runsc")]
+struct Do {
+    #[command(flatten)]
+    global: Global,
+    #[command(flatten)]
+    args: do_::Args,
+}
+
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run a program on this machine's files, without changing them
@@ -159,6 +169,22 @@ impl Global {
 }
 
 impl Cli {
+    /// Reads the command line.
+    ///
+    /// # Errors
+    /// What is wrong with it, or what was asked for in its place (help, the version).
+    pub(crate) fn read() -> core::result::Result<Self, clap::Error> {
+        let mut args = std::env::args_os();
+        let name = args.next();
+        // The short way for what starts programs; who asks for help or makes a mistake takes the long one.
+        if args.next().is_some_and(|command| command == "do")
+            && let Ok(Do { global, args }) = Do::try_parse_from(name.into_iter().chain(args))
+        {
+            return Ok(Self { global, command: Command::Do(args) });
+        }
+        Self::try_parse()
+    }
+
     /// Does what was asked. The result is the exit code.
     pub(crate) fn execute(self) -> Result<u8> {
         let global = &self.global;

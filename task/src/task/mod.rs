@@ -22,7 +22,7 @@ use crate::kernel::Kernel;
 use crate::limits::{SchedParams, SeccompFilters};
 use crate::memory::Mm;
 use crate::namespace::{Namespaces, Pid, PidNamespace};
-use crate::process::ThreadGroup;
+use crate::process::{ThreadGroup, domain};
 use crate::scheduler::wait::Completion;
 use crate::signal::TaskSignals;
 use crate::time::RestartBlock;
@@ -210,7 +210,9 @@ impl Task {
         }
         let old = core::mem::replace(&mut *self.mm.write(), mm);
         if let Some(old) = &old {
-            old.detach(|| crate::process::domain::of(self, &self.cred()));
+            // Nobody comes after the first process of a namespace.
+            let has_heirs = !self.group.is_init;
+            old.detach(|| has_heirs.then(|| domain::of(self, &self.cred())).flatten());
         }
         old
     }

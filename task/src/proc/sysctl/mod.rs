@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use chitin_abi::{Errno, Result};
 use chitin_vfs::env::VfsEnv;
-use chitin_vfs::fs::pseudo::{Dir, Node, Write};
+use chitin_vfs::fs::pseudo::{Dir, LazyDir, Node, Write};
 use parking_lot::Mutex;
 
 use super::View;
@@ -137,20 +137,25 @@ impl Branch {
         }
     }
 
-    fn build(self, view: &Arc<View>) -> Node {
+    fn build(self, view: &Arc<View>) -> Dir {
         let mut dir = Dir::new();
         for (name, branch) in self.dirs {
-            dir.insert(name.as_bytes(), branch.build(view));
+            dir.insert(name.as_bytes(), Node::dir(0o555, branch.build(view)));
         }
         for (name, row) in self.files {
             dir.insert(name.as_bytes(), node(view, row));
         }
-        Node::dir(0o555, dir)
+        dir
     }
 }
 
-/// The directory `/proc/sys`.
+/// The directory `/proc/sys`. Few programs look into it.
 pub fn directory(view: &Arc<View>) -> Node {
+    let view = Arc::clone(view);
+    Node::dir(0o555, LazyDir::new(move || entries(&view)))
+}
+
+fn entries(view: &Arc<View>) -> Dir {
     let mut root = Branch::default();
     for row in rows::ALL.iter().flat_map(|rows| rows.iter()) {
         root.insert(row.0, *row);

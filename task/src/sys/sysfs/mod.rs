@@ -11,7 +11,7 @@ mod node;
 use std::sync::{Arc, Weak};
 
 use chitin_abi::{Errno, Result};
-use chitin_vfs::fs::pseudo::{Dir, Node, PseudoFs, Style};
+use chitin_vfs::fs::pseudo::{Dir, LazyDir, Node, PseudoFs, Style};
 use chitin_vfs::fs_type::FsType;
 use chitin_vfs::inode::Inode;
 use chitin_vfs::super_block::SuperBlock;
@@ -49,7 +49,9 @@ impl FsType for SysType {
         if !options.is_empty() {
             return Err(Errno::EINVAL);
         }
-        Ok(PseudoFs::mount(Style::sysfs(), Node::dir(0o555, root(&self.kernel)).numbered(1)))
+        let kernel = Weak::clone(&self.kernel);
+        let tree = LazyDir::new(move || root(&kernel));
+        Ok(PseudoFs::mount(Style::sysfs(), Node::dir(0o555, tree).numbered(1)))
     }
 }
 

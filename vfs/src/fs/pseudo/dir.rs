@@ -1,6 +1,6 @@
 //! Directories of a pseudo tree: fixed ones, dynamic ones, tables over a context, and mixtures.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use chitin_abi::fs::dirent_type;
 use chitin_abi::{Errno, Result};
@@ -189,6 +189,57 @@ impl DynamicDir for Dir {
 
     fn rename(&self, from: &[u8], to: &[u8]) -> Result<()> {
         self.rest.as_ref().map_or(Err(Errno::EPERM), |rest| rest.rename(from, to))
+    }
+}
+
+/// A fixed directory that is put together when somebody first looks into it.
+pub struct LazyDir {
+    build: Box<dyn Fn() -> Dir + Send + Sync>,
+    dir: OnceLock<Dir>,
+}
+
+impl LazyDir {
+    /// What `build` puts together, once.
+    pub fn new(build: impl Fn() -> Dir + Send + Sync + 'static) -> Self {
+        Self { build: Box::new(build), dir: OnceLock::new() }
+    }
+
+    fn dir(&self) -> &Dir {
+        self.dir.get_or_init(&self.build)
+    }
+}
+
+impl DynamicDir for LazyDir {
+    fn lookup(&self, name: &[u8]) -> Result<Option<Node>> {
+        self.dir().lookup(name)
+    }
+
+    fn list(&self, cursor: u64, emit: &mut DirSink<'_>) -> Result<()> {
+        self.dir().list(cursor, emit)
+    }
+
+    fn nlink(&self) -> u64 {
+        self.dir().nlink()
+    }
+
+    fn keeps(&self, name: &[u8]) -> bool {
+        self.dir().keeps(name)
+    }
+
+    fn mkdir(&self, name: &[u8], permissions: u32, uid: u32, gid: u32) -> Result<()> {
+        self.dir().mkdir(name, permissions, uid, gid)
+    }
+
+    fn rmdir(&self, name: &[u8]) -> Result<()> {
+        self.dir().rmdir(name)
+    }
+
+    fn unlink(&self, name: &[u8]) -> Result<()> {
+        self.dir().unlink(name)
+    }
+
+    fn rename(&self, from: &[u8], to: &[u8]) -> Result<()> {
+        self.dir().rename(from, to)
     }
 }
 

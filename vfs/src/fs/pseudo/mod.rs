@@ -34,7 +34,7 @@ mod file;
 mod inode;
 mod node;
 
-pub use dir::{Dir, DirSink, DynamicDir, Listed, TableDir, TableEntry};
+pub use dir::{Dir, DirSink, DynamicDir, LazyDir, Listed, TableDir, TableEntry};
 pub use file::{Seeking, TextFile, Write};
 pub use inode::{PseudoFs, Style};
 pub use node::{LinkTarget, Node, Owner};
