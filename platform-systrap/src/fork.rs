@@ -13,6 +13,7 @@ use std::sync::atomic::Ordering;
 use std::task::Waker;
 
 use chitin_abi::{Errno, Regs, Result};
+use parking_lot::Mutex;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, Shutdown};
 
 use crate::frame::Channel;
@@ -70,6 +71,29 @@ impl Kit {
     }
 }
 
+/// Pairs of sockets that lie ready for copies: making one takes as long as a third of a copy's own work.
+#[derive(Default)]
+pub struct Sockets(Mutex<Vec<(OwnedFd, OwnedFd)>>);
+
+impl Sockets {
+    /// As many lie ready.
+    const READY: usize = 2;
+
+    fn take(&self) -> rustix::io::Result<(OwnedFd, OwnedFd)> {
+        let ready = self.0.lock().pop();
+        ready.map_or_else(socket_pair, Ok)
+    }
+
+    /// Makes some, where nobody waits for it.
+    pub fn refill(&self) {
+        while self.0.lock().len() < Self::READY
+            && let Ok(pair) = socket_pair()
+        {
+            self.0.lock().push(pair);
+        }
+    }
+}
+
 /// A pair of sockets: the sentry's end, which learns who sends, and the stub's.
 pub fn socket_pair() -> rustix::io::Result<(OwnedFd, OwnedFd)> {
     use rustix::net::{AddressFamily, SocketFlags, SocketType};
@@ -103,7 +127,7 @@ pub fn fill(shared: &Shared, place: u32, number: u32, ops: &[list::Op]) {
 /// Orders a copy.
 pub fn submit(parent: &Arc<Process>) -> Result<Arc<Ticket<Space>>> {
     let shared = &parent.shared;
-    let (ours, theirs) = socket_pair().map_err(|_| Errno::ENOMEM)?;
+    let (ours, theirs) = shared.sockets.take().map_err(|_| Errno::ENOMEM)?;
     let (order, reply, number) = new_pages(shared)?;
     let Some(place) = shared.channel_numbers.take() else {
         shared.order_numbers.give_back(order);

@@ -120,6 +120,7 @@ impl Systrap {
             proc: None,
             vdso: layout::VDSO_END,
             spares: Spares::default(),
+            sockets: fork::Sockets::default(),
             pid: std::process::id() as i32,
             given_up: Mutex::default(),
         };
@@ -138,7 +139,11 @@ impl Systrap {
             let shared = Arc::clone(&self.shared);
             let group = self.template.pid;
             let thread = std::thread::Builder::new().name("reaper".into()).stack_size(64 << 10);
-            let started = thread.spawn(move || while shared.registry.reap_one(group) {});
+            let started = thread.spawn(move || {
+                while shared.registry.reap_one(group) {
+                    shared.sockets.refill();
+                }
+            });
             if started.is_err() {
                 self.template.kill();
             }

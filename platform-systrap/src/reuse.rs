@@ -19,11 +19,12 @@
 //! - *The sentry's side.* An address space is a handle with a number ([`Reuse::epoch`]); one whose number is past reads and
 //!   writes nothing, whoever still holds it.
 //!
-//! Costs: the orders of `munmap`; a stub that lies ready holds some 70 KiB of the host's memory, at most [`MOST`] do.
+//! Costs: one list of two `munmap`, one `statx`; a stub that lies ready holds some 70 KiB of the host's memory. Two of a domain
+//! do, more once more were needed at a time, [`MOST`] at most.
 
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use chitin_abi::Result;
@@ -38,7 +39,9 @@ use crate::space::{self, Space};
 use crate::ticket::Waiting;
 
 /// As many stubs lie ready at most.
-pub const MOST: usize = 4;
+const MOST: usize = 8;
+/// As many lie ready for one domain, until more were needed at a time.
+const FEW: usize = 2;
 
 /// What a stub has to do with being used again.
 #[derive(Default)]
@@ -131,13 +134,13 @@ pub fn renew(process: &Arc<Process>) -> Option<(Space, Vec<HostOp>)> {
 /// Puts a stub whose owner is gone among those that lie ready; false if that cannot be.
 pub fn recycle(process: &Arc<Process>, domain: &Domain) -> bool {
     let shared = &process.shared;
+    if !shared.spares.has_room(domain) {
+        return false;
+    }
     let slot = process.reuse.parked.lock().clone();
     let Some(slot) = slot.filter(|_| is_clean(process) && has_one_thread(process)) else {
         return false;
     };
-    if shared.spares.is_closed.load(Ordering::SeqCst) {
-        return false;
-    }
     begin_again(process);
     slot.channel.forget(&shared.channels);
     let Ok(emptied) = space::apply(process, &emptying(process)) else { return false };
@@ -177,13 +180,33 @@ impl Spare {
 }
 
 /// Stubs that lie ready.
-#[derive(Default)]
 pub struct Spares {
     list: Mutex<VecDeque<Spare>>,
+    /// How many of one domain are wanted: one more for each time that there was none.
+    wanted: AtomicUsize,
     is_closed: AtomicBool,
 }
 
+impl Default for Spares {
+    fn default() -> Self {
+        Self { list: Mutex::default(), wanted: FEW.into(), is_closed: false.into() }
+    }
+}
+
 impl Spares {
+    /// Whether one more of this domain would be of use.
+    fn has_room(&self, domain: &Domain) -> bool {
+        let list = self.list.lock();
+        let ready = list.iter().filter(|spare| spare.is_for(Some(domain))).count();
+        !self.is_closed.load(Ordering::SeqCst) && ready < self.wanted.load(Ordering::Relaxed)
+    }
+
+    /// There was none.
+    fn note_lack(&self) {
+        let more = |wanted: usize| (wanted < MOST).then_some(wanted + 1);
+        let _ = self.wanted.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+    }
+
     /// A copy has been ordered.
     pub fn add(&self, copy: Waiting<Space>) {
         self.list.lock().push_back(Spare::Copy(copy));
@@ -236,6 +259,9 @@ pub async fn fresh(template: &Arc<Process>, domain: Option<&Domain>) -> Result<S
                 process.give_up();
             }
         }
+    }
+    if domain.is_some() {
+        template.shared.spares.note_lack();
     }
     space::copy(template)?.await
 }

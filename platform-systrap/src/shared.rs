@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
+use crate::fork::Sockets;
 use crate::frame::Channel;
 use crate::layout::{self, Descriptors, channel, config};
 use crate::process::Process;
@@ -63,6 +64,8 @@ pub struct Shared {
     pub vdso: u64,
     /// Stubs that lie ready.
     pub spares: Spares,
+    /// Sockets of copies to come.
+    pub sockets: Sockets,
     /// The sentry's process id.
     pub pid: i32,
     /// Order and reply pages and channels of copies that were given up, and since when.

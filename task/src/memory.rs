@@ -69,6 +69,22 @@ impl Carried {
     }
 }
 
+/// The platform's side of an address space that nobody uses any more.
+pub struct Remains {
+    host: Arc<dyn AddressSpace>,
+    heirs: Option<Domain>,
+}
+
+impl Remains {
+    /// Ends it, or leaves it to its heirs.
+    pub fn end(self) {
+        match self.heirs {
+            Some(heirs) => self.host.retire(&heirs),
+            None => self.host.kill(),
+        }
+    }
+}
+
 /// An address space that tasks share.
 pub struct Mm {
     /// The bookkeeping.
@@ -122,21 +138,17 @@ impl Mm {
         self.users.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// A task is done with it; the last one ends the platform's side and gives up the mappings. True for the
-    /// last. `domain`: who may use what is left.
-    pub fn detach(&self, domain: impl FnOnce() -> Option<Domain>) -> bool {
+    /// A task is done with it; the last one gives up the mappings. What is left of it then, and who may use that
+    /// (`heirs`), is for that task to end, soon; dropping it does so too.
+    pub fn detach(&self, heirs: impl FnOnce() -> Option<Domain>) -> Option<Remains> {
         let last = self.users.fetch_sub(1, Ordering::SeqCst) == 1;
         if last {
             crate::syscalls::aio::close_all(&self.aio);
             *self.last_cpu.lock() = Some(self.host.cpu_time());
-            match domain() {
-                Some(domain) => self.host.retire(&domain),
-                None => self.host.kill(),
-            }
             let released = self.space.lock().clear();
             drop(released);
         }
-        last
+        last.then(|| Remains { host: Arc::clone(&self.host), heirs: heirs() })
     }
 
     /// CPU time of all its threads, once the last one has left; for one who asks.

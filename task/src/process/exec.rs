@@ -314,11 +314,15 @@ async fn commit(
         return Err(die(&task));
     }
     let old_mm = task.replace_mm(Some(Arc::clone(&mm)));
+    let remains = task.remains.lock().take();
     cx.mm = mm;
     *cx.regs = chitin_abi::Regs { orig_rax: cx.regs.orig_rax, ..regs };
     drop(old_mm);
     if let Some(done) = task.vfork_done.lock().take() {
         done.complete();
+    }
+    if let Some(remains) = remains {
+        remains.end();
     }
     unshare_files(&task);
     reset(&task, &identity, &executable, name);

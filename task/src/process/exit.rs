@@ -54,6 +54,10 @@ pub async fn exit_task(task: &Arc<Task>, thread: Option<Box<dyn GuestThread>>, s
     }
     task.group.thread_gone.notify(PollEvents::POLLIN);
     after.carry_out(&kernel, task);
+    if let Some(remains) = task.remains.lock().take() {
+        // Behind those who have been told just now.
+        kernel.scheduler.spawn(async move { remains.end() });
+    }
 }
 
 fn last_thread(task: &Arc<Task>) -> bool {

@@ -20,7 +20,7 @@ use crate::cred::Credentials;
 use crate::interrupt::Interrupt;
 use crate::kernel::Kernel;
 use crate::limits::{SchedParams, SeccompFilters};
-use crate::memory::Mm;
+use crate::memory::{Mm, Remains};
 use crate::namespace::{Namespaces, Pid, PidNamespace};
 use crate::process::{ThreadGroup, domain};
 use crate::scheduler::wait::Completion;
@@ -89,6 +89,8 @@ pub struct Task {
     pub vfork_done: Mutex<Option<Arc<Completion>>>,
     /// Who traces it, and how it stands still for that.
     pub trace: crate::ptrace::Tracee,
+    /// Of the address space that it was the last to leave: to be ended once nobody waits for this task.
+    pub remains: Mutex<Option<Remains>>,
 }
 
 /// What a new task starts with.
@@ -150,6 +152,7 @@ impl Task {
             start_time: kernel.clock.monotonic(),
             vfork_done: Mutex::new(None),
             trace: crate::ptrace::Tracee::default(),
+            remains: Mutex::default(),
         })
     }
 
@@ -212,7 +215,9 @@ impl Task {
         if let Some(old) = &old {
             // Nobody comes after the first process of a namespace.
             let has_heirs = !self.group.is_init;
-            old.detach(|| has_heirs.then(|| domain::of(self, &self.cred())).flatten());
+            let remains =
+                old.detach(|| has_heirs.then(|| domain::of(self, &self.cred())).flatten());
+            *self.remains.lock() = remains;
         }
         old
     }
