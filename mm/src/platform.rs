@@ -63,6 +63,11 @@ pub trait Doorbell: Send + Sync {
 
     /// Rings: ends the current or the next `wait`. One host call when somebody sleeps there, else none.
     fn ring(&self);
+
+    /// Calls `look` again and again until it says that it has found what it looks for, as long as the worker may stay
+    /// awake for that: for some microseconds, where a core is free for it and no other guest wants it. Not at all
+    /// by default.
+    fn linger(&self, _look: &mut dyn FnMut() -> bool) {}
 }
 
 /// Fixed facts of a platform.
@@ -163,7 +168,37 @@ pub trait GuestThread: Send + Sync {
 
     /// The event that stopped the guest, with the registers at that moment in `regs`; pending while it runs.
     /// After `Ready` the guest stands still until [`GuestThread::resume`].
+    ///
+    /// Of a call only `rax`, `orig_rax` and the registers of the arguments need be there: the others are once
+    /// [`GuestThread::complete`] was called. Where it is not, `resume` takes nothing but `rax` and lets the guest go on behind
+    /// the call.
     fn poll_event(&mut self, context: &mut Context<'_>, regs: &mut Regs) -> Poll<Event>;
+
+    /// The event as [`GuestThread::poll_event`] gives it, if there is one now: for who looks for it awake. Nobody is told of
+    /// it otherwise.
+    fn look(&mut self, _regs: &mut Regs) -> Option<Event> {
+        None
+    }
+
+    /// Loads what registers of a call `poll_event` has not loaded; `rax` and `orig_rax` stay.
+    fn complete(&mut self, _regs: &mut Regs) {}
+
+    /// Guest memory that came with the call that the guest stands at: copies it and says how many bytes, all of `buffer`
+    /// or up to the end of a string. `None`: it has to be read from the address space.
+    fn brought(&self, _addr: GuestAddr, _buffer: &mut [u8]) -> Option<usize> {
+        None
+    }
+
+    /// Takes bytes that are written when the guest goes on behind its call, by the guest's thread itself; false: they have
+    /// to be written to the address space. The caller has found the whole range to be ordinary memory that the guest can
+    /// write. Where it no longer is when the guest goes on, the call fails with EFAULT. Nobody sees them before.
+    fn give(&self, _addr: GuestAddr, _bytes: &[u8]) -> bool {
+        false
+    }
+
+    /// Writes what [`GuestThread::give`] has taken to the address space now, if any of it may be read by who is about to
+    /// read `len` bytes at `addr`.
+    fn deliver(&self, _addr: GuestAddr, _len: usize) {}
 
     /// The extended (XSAVE) state of a thread that stands still.
     fn extended_state(&mut self) -> Vec<u8>;
@@ -261,10 +296,24 @@ pub struct HotSite {
 /// What is called when a guest's host process has gone, see [`GuestThread::on_death`].
 pub type DeathNotice = Box<dyn FnOnce() + Send>;
 
-/// Stops a running guest thread.
+/// How others reach a guest thread, also while it runs.
 pub trait Interrupter: Send + Sync {
     /// Makes the guest come back soon if it runs; may make it come back once more for nothing.
     fn interrupt(&self);
+
+    /// Says what the calls of [`Answers::NUMBERS`] return, so that the platform may answer them without an event;
+    /// `None`: it must not, for somebody wants to see them. Holds from the next call on. A new thread has none.
+    fn answer_alone(&self, _answers: Option<&Answers>) {}
+}
+
+/// What calls return that change nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Answers(pub [u64; 7]);
+
+impl Answers {
+    /// The numbers of the calls, in the order of the results: `getpid`, `gettid`, `getppid`, `getuid`, `geteuid`, `getgid`,
+    /// `getegid`. No two end in the same byte.
+    pub const NUMBERS: [u64; 7] = [39, 186, 110, 102, 107, 104, 108];
 }
 
 /// Why a guest thread stopped.

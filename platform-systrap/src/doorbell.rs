@@ -15,6 +15,10 @@
 //! when as many guests run as there are cores, when it shares its core with the guest or with another process. If
 //! little came of it, nobody is asked again for a while, which doubles each time.
 //!
+//! **Lingering.** A worker that spins and has answered a guest looks for that guest's next call at once (`linger`), for
+//! [`LINGER`], before it goes back to its queue: then the hand-over is the load of a word. It looks up for whatever else
+//! it has to do every few looks. The configuration page says whose request it deals with: that guest waits awake.
+//!
 //! Costs: `collect` loads one word per running guest; `wait` makes two host calls when it sleeps (`ppoll` and
 //! `read`), none when there is work or it spins; `ring` makes one if the worker sleeps, else none.
 
@@ -40,6 +44,17 @@ const PUSHED_OFF: u64 = 150_000;
 const WORTH: u32 = 200;
 /// For how long nobody is asked to spin after it was in vain: the first time, and at most.
 const PAUSE: (u64, u64) = (1_000_000, 256_000_000);
+
+/// How long a worker looks for the next call of a guest that it has answered.
+const LINGER: u64 = 20_000;
+/// How often a worker looks without a pause at first, and
+const HOT: u32 = 200;
+/// how often a stub does (some 2 us): a pause can be as long as a hand-over.
+pub const STUB_HOT: u32 = 3000;
+/// After how many looks a worker that lingers looks for other work, and
+const OTHERS: u32 = 32;
+/// for the time.
+const CLOCK: u32 = 128;
 
 /// How often stubs look for a worker that takes their request (about 3 us), and then for the answer (about 40 us),
 /// given how long a `pause` takes here.
@@ -111,6 +126,11 @@ fn left(deadline: u64) -> Timespec {
     Timespec { tv_sec: (left / 1_000_000_000) as i64, tv_nsec: (left % 1_000_000_000) as i64 }
 }
 
+fn note_found(bell: &Bell) {
+    let found = bell.found.load(Ordering::Relaxed);
+    bell.found.store(found.saturating_add(1), Ordering::Relaxed);
+}
+
 /// What ended a worker's spinning.
 enum Spun {
     /// Work.
@@ -126,7 +146,7 @@ impl Sleeper {
 
     /// Whether a core is left beside the guests that run.
     fn has_free_core(&self) -> bool {
-        let running = self.shared.running.count();
+        let running = self.shared.running_guests();
         running > 0 && running < self.shared.cores.len()
     }
 
@@ -138,14 +158,14 @@ impl Sleeper {
             return false;
         }
         let core = bell.core.lock().unwrap_or(0) as u32;
-        bell.pace.lock().found = 0;
+        bell.found.store(0, Ordering::Relaxed);
         self.shared.set_spinner(core + 1);
         true
     }
 
     fn end_spin(&self, bell: &Bell, is_alone: bool) {
         self.shared.set_spinner(0);
-        let found = core::mem::take(&mut bell.pace.lock().found);
+        let found = bell.found.swap(0, Ordering::Relaxed);
         let spinner = &self.shared.spinner;
         if found >= WORTH && is_alone {
             spinner.pause.store(PAUSE.0, Ordering::Relaxed);
@@ -165,8 +185,7 @@ impl Sleeper {
         let mut is_alone = true;
         loop {
             if bell.rung.swap(false, Ordering::SeqCst) || self.shared.has_work() {
-                let mut pace = bell.pace.lock();
-                pace.found = pace.found.saturating_add(1);
+                note_found(bell);
                 return Spun::Found;
             }
             let time = now();
@@ -185,6 +204,59 @@ impl Sleeper {
         }
         self.end_spin(bell, is_alone);
         Spun::Vain
+    }
+
+    /// Whether a worker that lingers has something else to do. Looks for it every few times.
+    fn is_called_away(&self, bell: &Bell) -> bool {
+        let looks = bell.looks.load(Ordering::Relaxed).wrapping_add(1);
+        bell.looks.store(looks, Ordering::Relaxed);
+        looks.is_multiple_of(OTHERS)
+            && (bell.rung.load(Ordering::Relaxed)
+                || self.shared.has_work()
+                || !self.has_free_core())
+    }
+
+    /// Whether `look` finds something soon.
+    fn look_for_long(&self, bell: &Bell, look: &mut dyn FnMut() -> bool) -> bool {
+        let (mut start, mut last) = (0, 0);
+        for count in 1_u32.. {
+            if self.is_called_away(bell) {
+                return false;
+            }
+            if look() {
+                return true;
+            }
+            if count > HOT {
+                core::hint::spin_loop();
+            }
+            if !count.is_multiple_of(CLOCK) {
+                continue;
+            }
+            let time = now();
+            if start == 0 {
+                (start, last) = (time, time);
+            }
+            if time - last > PUSHED_OFF {
+                bell.pace.lock().is_shared = true;
+                return false;
+            }
+            last = time;
+            if time - start > LINGER {
+                return false;
+            }
+        }
+        false
+    }
+
+    /// Notes that it has found a call. A guest that shares its core cannot be served while it runs.
+    fn note_call(&self, bell: &Bell) {
+        note_found(bell);
+        if bell.found.load(Ordering::Relaxed).is_multiple_of(OTHERS)
+            && let (Some(place), Some(core)) = (self.shared.served(), *bell.core.lock())
+            && self.shared.core_of(place) == core as u32
+        {
+            bell.pace.lock().is_shared = true;
+        }
     }
 
     /// Notes that guests have rung, and asks another worker to spin if they do so often.
@@ -274,6 +346,7 @@ impl Doorbell for Sleeper {
         if !self.is_spinner() {
             return self.shared.collect(None);
         }
+        self.shared.defer_served();
         let mut taken = Taken::new();
         let count = self.shared.collect(Some(&mut taken));
         if !taken.is_empty() {
@@ -291,6 +364,21 @@ impl Doorbell for Sleeper {
         if !self.may_spin(bell, deadline) {
             self.sleep(bell, deadline);
         }
+    }
+
+    fn linger(&self, look: &mut dyn FnMut() -> bool) {
+        let Some(bell) = self.bell() else { return };
+        if !self.is_spinner() {
+            return;
+        }
+        let lingers = &self.shared.spinner.lingers;
+        lingers.store(true, Ordering::Relaxed);
+        if self.look_for_long(bell, look) {
+            self.note_call(bell);
+        } else {
+            self.shared.end_serving();
+        }
+        lingers.store(false, Ordering::Relaxed);
     }
 
     fn ring(&self) {

@@ -9,7 +9,7 @@
 use std::sync::atomic::Ordering;
 
 use chitin_abi::{GuestAddr, Regs, Result};
-use chitin_mm::platform::{Event, Fault};
+use chitin_mm::platform::{Answers, Event, Fault};
 
 use crate::layout::{self, CHANNEL_LEN, channel, order::OP_LEN};
 use crate::order::{self, Op};
@@ -62,6 +62,11 @@ impl Channel {
         self.offset + channel::HEADER + field
     }
 
+    /// Its number.
+    pub fn place(self) -> u32 {
+        (self.offset / CHANNEL_LEN) as u32
+    }
+
     /// The word, read once.
     pub fn word(self, arena: &Arena) -> u32 {
         arena.u32(self.header(channel::WORD)).load(Ordering::Acquire)
@@ -103,12 +108,14 @@ impl Channel {
 
     /// What a thread has left here that stands still and whose frame is of no more use.
     pub fn forget(self, arena: &Arena) {
-        // The lower pages are only ever touched by guests that mean to.
+        arena.clear(self.offset, channel::STACK);
+        // Lower pages of the stack are only ever touched by guests that mean to.
         for at in (channel::HEADER - 0x1e00..channel::HEADER).step_by(8) {
             arena.store64(self.offset + at, 0);
         }
+        let call = (channel::CALL..channel::FRAME).chain(channel::CARRY..channel::HEADER_LEN);
         let registers = channel::FAST_REGISTERS..channel::FAST_REGISTERS + channel::FAST_LEN;
-        for at in registers.chain(channel::CARRY..channel::HEADER_LEN).step_by(8) {
+        for at in call.chain(registers).step_by(8) {
             arena.store64(self.header(at), 0);
         }
     }
@@ -123,8 +130,8 @@ impl Channel {
             arena.store64(frame + at, 0);
         }
         arena.store64(frame + field::UC_FLAGS, UC_FLAGS);
-        arena.store64(frame + field::UC_STACK, self.address);
-        arena.store64(frame + field::UC_STACK + 16, channel::HEADER);
+        arena.store64(frame + field::UC_STACK, self.address + channel::STACK);
+        arena.store64(frame + field::UC_STACK + 16, channel::HEADER - channel::STACK);
         arena.store64(frame + field::MASK, 0);
         arena.store64(frame + field::EXTENDED, self.address + (area - self.offset));
         self.write_extended_at(arena, area, shape, extended);
@@ -134,6 +141,8 @@ impl Channel {
         arena.store64(self.header(channel::FAST_TOP), top);
         arena.store32(self.header(channel::CARRY), channel::IDLE);
         arena.store32(self.header(channel::PATIENCE), channel::PATIENCE_FIRST);
+        arena.store32(self.header(channel::PLACE), self.place() + 1);
+        self.set_answers(arena, None);
         address
     }
 
@@ -218,6 +227,11 @@ impl Channel {
         Some(Stopped { event, frame, is_fast: false })
     }
 
+    /// Whether the thread came from a patched call site.
+    pub fn is_call(self, arena: &Arena) -> bool {
+        arena.load32(self.header(channel::SIGNAL)) == channel::FAST_SIGNAL
+    }
+
     /// A frame whose registers are those that a patched call site has saved. Nothing else is there.
     pub fn fast_frame(self) -> u64 {
         self.header(channel::FAST_REGISTERS) - field::REGISTERS
@@ -280,6 +294,44 @@ impl Channel {
         };
     }
 
+    /// Number and arguments of a call from a patched site; the other registers are left as they are.
+    pub fn load_call(self, arena: &Arena, regs: &mut Regs) {
+        let mut slots = [0; 7];
+        for (index, slot) in slots.iter_mut().enumerate() {
+            *slot = arena.load64(self.header(channel::CALL) + 8 * index as u64);
+        }
+        [regs.rax, regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8, regs.r9] = slots;
+        regs.orig_rax = regs.rax;
+    }
+
+    /// What stands where the result of a call from a patched site is put.
+    pub fn result(self, arena: &Arena) -> u64 {
+        arena.load64(self.header(channel::CALL))
+    }
+
+    /// How many bytes of two arguments came with a call from a patched site, as the stub says.
+    pub fn brought(self, arena: &Arena) -> [u32; 2] {
+        let both = arena.load64(self.header(channel::IN));
+        [both as u32, (both >> 32) as u32]
+    }
+
+    /// Puts a range down that the stub is to carry out.
+    pub fn give(self, arena: &Arena, index: u32, address: u64, len: u32, offset: u32) {
+        let at = self.header(channel::OUTS) + channel::OUTS_STRIDE * u64::from(index);
+        arena.store64(at, address);
+        arena.store64(at + 8, u64::from(len) | u64::from(offset) << 32);
+    }
+
+    /// Has the stub carry out so many ranges.
+    pub fn set_outs(self, arena: &Arena, count: u32) {
+        arena.store32(self.header(channel::SIGNAL), count);
+    }
+
+    /// The result of a call from a patched site.
+    pub fn set_result(self, arena: &Arena, result: u64) {
+        arena.store64(self.header(channel::CALL), result);
+    }
+
     /// Writes the registers that a stopped thread goes on with.
     pub fn store_registers(self, arena: &Arena, frame: u64, regs: &Regs) {
         let cs = if regs.cs == 0x23 { 0x23 } else { USER_CODE };
@@ -307,6 +359,15 @@ impl Channel {
             arena.store64(frame + field::REGISTERS + 8 * index as u64, slot);
         }
         arena.store64(frame + field::SELECTORS, cs | USER_DATA << 48);
+    }
+
+    /// What the stub answers by itself; `None`: nothing.
+    pub fn set_answers(self, arena: &Arena, answers: Option<&Answers>) {
+        for (index, answer) in answers.iter().flat_map(|answers| answers.0).enumerate() {
+            arena.store64(self.header(channel::ANSWERS) + 8 * index as u64, answer);
+        }
+        let silent = u64::from(answers.is_none());
+        arena.u64(self.header(channel::SILENT)).store(silent, Ordering::SeqCst);
     }
 
     /// Has the stub load these bases before the guest runs on.

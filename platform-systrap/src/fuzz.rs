@@ -1,10 +1,11 @@
 //! What a fuzzer runs: the bodies of fuzz targets, as ordinary functions.
 
-use chitin_abi::Regs;
+use chitin_abi::{GuestAddr, Regs};
 use chitin_mm::platform::Event;
 
 use crate::frame::Channel;
 use crate::layout::{self, CHANNEL_LEN, channel};
+use crate::luggage::{self, Luggage};
 use crate::raw::arena::Arena;
 use crate::xstate::Shape;
 
@@ -24,13 +25,16 @@ pub fn extended_state(data: &[u8]) {
 /// A channel between two others that a guest has filled with anything.
 pub struct HostileChannel {
     arena: Arena,
+    orders: Arena,
 }
 
 impl HostileChannel {
     /// One that is empty; `None` where the host has no memory for it.
     pub fn new() -> Option<Self> {
         let arena = Arena::new("fuzz", 3 * CHANNEL_LEN as usize, false).ok()?;
-        Some(Self { arena })
+        let orders = Arena::new("fuzz", layout::CONFIG_LEN as usize, false).ok()?;
+        luggage::configure(&orders);
+        Some(Self { arena, orders })
     }
 
     /// The last bytes of a channel of a thread that has stopped for this signal.
@@ -64,6 +68,18 @@ impl HostileChannel {
         }
         if let Some(frame) = own.frame(arena) {
             own.load_registers(arena, frame, Event::Interrupted, &mut regs);
+        }
+        own.load_call(arena, &mut regs);
+        let mut luggage = Luggage::default();
+        let mut bytes = [0; 300];
+        for number in [libc::SYS_openat, libc::SYS_write, libc::SYS_rename, libc::SYS_prlimit64] {
+            regs.rax = number as u64;
+            luggage.arrive(own, (&self.orders, arena), &regs);
+            for start in regs.syscall_args() {
+                let _ = luggage.read(own, arena, GuestAddr(start.wrapping_add(5)), &mut bytes);
+                luggage.write(own, arena, GuestAddr(start), &bytes);
+            }
+            luggage.deliver(own, arena, |_, _| {});
         }
         let state = own.read_extended(arena, &SHAPE);
         if let Ok(state) = SHAPE.checked(&state) {

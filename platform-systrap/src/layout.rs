@@ -30,7 +30,7 @@ pub const TEXT_LEN: u64 = 2 * PAGE;
 /// The pages that the sentry writes and every stub reads.
 pub const CONFIG: u64 = MAX_ADDRESS + 0x2_0000;
 /// Bytes of it.
-pub const CONFIG_LEN: u64 = 4 * PAGE;
+pub const CONFIG_LEN: u64 = 6 * PAGE;
 /// The order page.
 pub const ORDER: u64 = MAX_ADDRESS + 0x3_0000;
 /// The reply page.
@@ -38,7 +38,7 @@ pub const REPLY: u64 = MAX_ADDRESS + 0x4_0000;
 /// The first channel.
 pub const CHANNELS: u64 = MAX_ADDRESS + 0x4000_0000;
 /// Bytes of a channel; a channel's address is a multiple of it.
-pub const CHANNEL_LEN: u64 = 0x4000;
+pub const CHANNEL_LEN: u64 = 0x1_0000;
 /// The most channels that one stub has room for.
 pub const CHANNEL_COUNT: u64 = 0x4000;
 /// Bytes of the channel window.
@@ -58,6 +58,10 @@ pub mod config {
     pub const GUEST_PROGRAM: u64 = 0x420;
     /// The core of the worker that spins, plus 1; 0 while none does.
     pub const SPINNER: u64 = 0x440;
+    /// How often a stub looks for the answer without a pause, before anything else, while a worker spins.
+    pub const SPIN_HOT: u64 = 0x488;
+    /// The number (plus 1) of the channel whose requests the worker that spins deals with; 0 for none.
+    pub const SERVING: u64 = 0x4c0;
     /// How often a stub looks whether its request is taken before it rings, while a worker spins.
     pub const SPIN_POSTED: u64 = 0x480;
     /// How often it looks for the answer to a request that is taken before it sleeps.
@@ -74,6 +78,14 @@ pub mod config {
     pub const INSTRUCTIONS: u64 = 0x2000;
     /// Bytes for them.
     pub const INSTRUCTIONS_LEN: u64 = 0x2000;
+    /// Which calls stubs answer by themselves, by the lowest bytes of their numbers: a word that makes 0 with the number.
+    pub const ANSWER_NUMBERS: u64 = 0x4000;
+    /// And by the same, a byte: which of the answers in the channel's header.
+    pub const ANSWER_SLOTS: u64 = 0x4400;
+    /// What stubs carry to the sentry with a call: a double word per number, see `luggage`.
+    pub const LUGGAGE: u64 = 0x5000;
+    /// So many numbers.
+    pub const LUGGAGE_CALLS: u64 = 512;
     /// One cache line per worker, whose first word is 1 while the worker sleeps.
     pub const SLEEPING: u64 = 0x1000;
     /// Bytes of such a line.
@@ -120,7 +132,8 @@ pub mod reply {
     pub const CONTROL_LEN: u64 = 0x300;
 }
 
-/// Offsets in a channel. The space below the header is the alternate signal stack.
+/// Offsets in a channel. It begins with room for the bytes that go with calls; the space below the header is the
+/// alternate signal stack.
 pub mod channel {
     use super::CHANNEL_LEN;
 
@@ -128,28 +141,44 @@ pub mod channel {
     pub const HEADER_LEN: u64 = 1024;
     /// The header, at the top.
     pub const HEADER: u64 = CHANNEL_LEN - HEADER_LEN;
-    /// In the header: whose turn it is (`GO` and so on).
+    /// Room for what comes with a call, for each of two arguments.
+    pub const IN_LEN: u64 = 0x2000;
+    /// The most bytes of an argument: the last double word of a string may go past it.
+    pub const IN_MOST: u64 = IN_LEN - 8;
+    /// Where the bytes begin that the stub carries into the guest's memory.
+    pub const OUT: u64 = 2 * IN_LEN;
+    /// Room for them.
+    pub const OUT_LEN: u64 = 0x4000;
+    /// The alternate signal stack.
+    pub const STACK: u64 = OUT + OUT_LEN;
+
+    /// In the header's first line: whose turn it is (`GO` and so on).
     pub const WORD: u64 = 0;
-    /// In the header: the signal that stopped the guest.
+    /// In the first line: the signal that stopped the guest; with an answer, how many ranges are to be carried out.
     pub const SIGNAL: u64 = 4;
-    /// In the header: the address of the signal frame.
-    pub const FRAME: u64 = 8;
+    /// In the first line: number and arguments of a call that came from a patched site (rax rdi rsi rdx r10 r8 r9), and
+    /// where its result is put. A hand-over moves this line and no other, unless the sentry wants all registers.
+    pub const CALL: u64 = 8;
+    /// In the second line, as all that follows: the address of the signal frame.
+    pub const FRAME: u64 = 64;
     /// In the header: the base of FS.
-    pub const FS_BASE: u64 = 16;
+    pub const FS_BASE: u64 = 72;
     /// In the header: the base of GS.
-    pub const GS_BASE: u64 = 24;
+    pub const GS_BASE: u64 = 80;
     /// In the header: [`SET_BASES`] and [`FSGSBASE`].
-    pub const FLAGS: u64 = 32;
+    pub const FLAGS: u64 = 88;
     /// In the header: not 0 while the host thread exists.
-    pub const ALIVE: u64 = 36;
-
+    pub const ALIVE: u64 = 92;
     /// In the header: the core on which the guest stopped.
-    pub const CORE: u64 = 40;
-
+    pub const CORE: u64 = 96;
     /// In the header: not 0 when the interrupting signal has come while the stub's own code ran.
-    pub const KICKED: u64 = 44;
+    pub const KICKED: u64 = 100;
     /// In the header: the address behind the flags' slot of [`FAST_REGISTERS`], where the stub begins to push.
-    pub const FAST_TOP: u64 = 48;
+    pub const FAST_TOP: u64 = 104;
+    /// In the header: the channel's number, plus 1.
+    pub const PLACE: u64 = 112;
+    /// In the header: where a call from a patched site goes on, until the stub has saved it with the other registers.
+    pub const CONT: u64 = 120;
     /// In the header: whether the operations of [`CARRIED`] are still to be carried out ([`UNDER_WAY`] and so on).
     pub const CARRY: u64 = 384;
     /// In the header: the first error of one of them, or 0.
@@ -166,7 +195,19 @@ pub mod channel {
     pub const CARRIED_COUNT: u64 = 8;
     /// In the header: registers of a guest that came from a patched call site, in the order of a signal frame.
     pub const FAST_REGISTERS: u64 = 128;
-    /// Bytes of them that the stub pushes.
+    /// In the header: 0 while the stub may answer calls by itself.
+    pub const SILENT: u64 = 312;
+    /// In the header: what it answers, in the order of `chitin_mm::platform::Answers`.
+    pub const ANSWERS: u64 = 320;
+    /// In the header: how many bytes of two arguments came with the call; a word each.
+    pub const IN: u64 = 304;
+    /// In the header: what is to be carried out: address in the guest, bytes, offset in the channel.
+    pub const OUTS: u64 = 416;
+    /// The most of these.
+    pub const OUTS_MOST: u64 = 6;
+    /// Bytes of one.
+    pub const OUTS_STRIDE: u64 = 16;
+    /// Bytes of the registers that the stub pushes.
     pub const FAST_LEN: u64 = 18 * 8;
     /// [`SIGNAL`] of a guest that came from a patched call site.
     pub const FAST_SIGNAL: u32 = 0x100;

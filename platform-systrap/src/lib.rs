@@ -10,6 +10,7 @@ mod frame;
 pub mod fuzz;
 mod host_calls;
 mod layout;
+mod luggage;
 mod order;
 mod patch;
 mod patches;

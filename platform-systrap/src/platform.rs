@@ -6,7 +6,7 @@ use std::sync::{Arc, Once};
 
 use chitin_abi::auxv::{AT_HWCAP, AT_HWCAP2, AT_MINSIGSTKSZ};
 use chitin_mm::platform::{
-    AddressSpace, Capabilities, Domain, Doorbell, Platform, PlatformFuture, VdsoRange,
+    AddressSpace, Answers, Capabilities, Domain, Doorbell, Platform, PlatformFuture, VdsoRange,
 };
 use parking_lot::Mutex;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec};
@@ -24,7 +24,7 @@ use crate::shared::{Bell, Shared, Spinner};
 use crate::space;
 use crate::table::{Numbers, PLACES, Table};
 use crate::xstate::{self, Shape};
-use crate::{doorbell, fork, order, vdso};
+use crate::{doorbell, fork, luggage, order, vdso};
 
 /// `HWCAP2_FSGSBASE`.
 const FSGSBASE: u64 = 2;
@@ -205,6 +205,8 @@ fn bell() -> io::Result<Bell> {
         rung: false.into(),
         core: Mutex::new(None),
         is_recruited: false.into(),
+        looks: 0.into(),
+        found: 0.into(),
         pace: Mutex::default(),
     })
 }
@@ -228,6 +230,21 @@ fn own_proc() -> Option<OwnedFd> {
     Some(std::fs::File::open("/proc").ok()?.into())
 }
 
+/// Says which calls stubs answer by themselves. What stands for a byte that ends no such number makes 0 with no number
+/// that ends in it.
+fn configure_answers(orders: &Arena) {
+    let mut numbers: [i32; 256] = core::array::from_fn(|byte| if byte == 255 { 2 } else { 1 });
+    let mut slots = [0_u8; 256];
+    for (slot, number) in Answers::NUMBERS.into_iter().enumerate() {
+        let byte = number as usize % 256;
+        numbers[byte] = -(number as i32);
+        slots[byte] = slot as u8;
+    }
+    let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_ne_bytes()).collect();
+    orders.write(config::ANSWER_NUMBERS, &bytes);
+    orders.write(config::ANSWER_SLOTS, &slots);
+}
+
 /// Writes the pages that all stubs read.
 fn configure(orders: &Arena, descriptors: Descriptors, fsgsbase: bool) -> io::Result<()> {
     let workers = descriptors.workers;
@@ -236,7 +253,10 @@ fn configure(orders: &Arena, descriptors: Descriptors, fsgsbase: bool) -> io::Re
     orders.store64(config::ONE, 1);
     orders.store64(config::CARRY_PATIENCE, CARRY_PATIENCE);
     orders.store32(config::LOOK_PAUSES, doorbell::pauses(LOOK));
+    configure_answers(orders);
+    luggage::configure(orders);
     let (posted, taken) = doorbell::looks();
+    orders.store32(config::SPIN_HOT, doorbell::STUB_HOT);
     orders.store32(config::SPIN_POSTED, posted);
     orders.store32(config::SPIN_TAKEN, taken);
     let mut at = config::INSTRUCTIONS;
@@ -319,7 +339,7 @@ fn greet(shared: &Shared, first: &First) -> io::Result<Shape> {
     let (features, size) = (seen(zygote::seen::FEATURES), seen(zygote::seen::SIZE));
     let shape =
         Shape { features, size: size as usize, mxcsr_mask: seen(zygote::seen::MXCSR_MASK) as u32 };
-    let room = layout::channel::HEADER - 0x600;
+    let room = layout::channel::HEADER - layout::channel::STACK - 0x600;
     if size < xstate::MINIMUM as u64 || size > room || !size.is_multiple_of(8) {
         let _ = failure(first.pid);
         return Err(io::Error::new(

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
@@ -86,6 +86,10 @@ pub struct Bell {
     pub core: Mutex<Option<usize>>,
     /// Asked to spin by another worker.
     pub is_recruited: AtomicBool,
+    /// How often it has looked for its guest's next call awake. Only its worker changes this and the next.
+    pub looks: AtomicU32,
+    /// What it found while it spun.
+    pub found: AtomicU32,
     /// Calls that the worker has taken since it last slept or spun for long, and since when.
     pub pace: Mutex<Pace>,
 }
@@ -97,8 +101,6 @@ pub struct Pace {
     pub rings: u32,
     /// When the first of them came.
     pub since: u64,
-    /// What it found while it spun.
-    pub found: u32,
     /// Threads whose requests it has taken and may not have answered.
     pub taken: Taken,
     /// A thread that stopped on the core of the worker that spins.
@@ -113,6 +115,8 @@ pub type Taken = SmallVec<[u32; 8]>;
 pub struct Spinner {
     /// Its number, plus 1.
     pub worker: AtomicU64,
+    /// It looks for a guest's next call, and that guest is not marked as running.
+    pub lingers: AtomicBool,
     /// No worker is asked to spin before this time.
     pub not_before: AtomicU64,
     /// For how long none is asked next time it was in vain.
@@ -168,12 +172,41 @@ impl Shared {
         self.orders.u32(config::SPINNER).store(core, Ordering::SeqCst);
     }
 
+    /// How many guests run: those that are marked, and the one that a worker lingers for.
+    pub fn running_guests(&self) -> usize {
+        self.running.count() + usize::from(self.spinner.lingers.load(Ordering::Relaxed))
+    }
+
     /// Tells stubs how many guests run, as of now.
     pub fn publish_running(&self) {
-        let (word, count) = (self.orders.u32(config::RUNNING), self.running.count() as u32);
+        let (word, count) = (self.orders.u32(config::RUNNING), self.running_guests() as u32);
         if word.load(Ordering::Relaxed) != count {
             word.store(count, Ordering::Relaxed);
         }
+    }
+
+    fn serving(&self) -> &AtomicU32 {
+        self.orders.u32(config::SERVING)
+    }
+
+    /// Says that the worker that spins deals with the requests of a channel, so that its thread waits awake.
+    pub fn begin_serving(&self, place: u32) {
+        // Stubs look at it: not written for each call.
+        if self.served() != Some(place) {
+            self.serving().store(place + 1, Ordering::Relaxed);
+        }
+    }
+
+    /// It deals with other things.
+    pub fn end_serving(&self) {
+        if self.served().is_some() {
+            self.serving().store(0, Ordering::Release);
+        }
+    }
+
+    /// The channel whose requests the worker that spins deals with.
+    pub fn served(&self) -> Option<u32> {
+        self.serving().load(Ordering::Relaxed).checked_sub(1)
     }
 
     /// Says which worker serves a core.
@@ -220,6 +253,14 @@ impl Shared {
     pub fn defer(&self, taken: Taken) {
         for place in taken {
             self.change_word(place, channel::TAKEN, channel::LATER);
+        }
+    }
+
+    /// The same for the request that it has dealt with and not answered, if any.
+    pub fn defer_served(&self) {
+        if let Some(place) = self.served() {
+            self.change_word(place, channel::POSTED, channel::LATER);
+            self.end_serving();
         }
     }
 

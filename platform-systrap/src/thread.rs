@@ -1,7 +1,9 @@
 //! Guest threads.
 //!
-//! Costs: `resume` stores 19 words, and makes one `futex` call if the host thread sleeps; `poll_event` loads 25
-//! words and makes no host call; `interrupt` makes one `tgkill` if the guest runs and has not been told yet.
+//! Costs of a call from a patched site: `poll_event` or `look` loads one cache line, `resume` stores a word into it, with
+//! two locked instructions in all. Otherwise: `resume` stores 19 words, `poll_event` loads 25. Neither makes a host
+//! call, but for one `futex` if the host thread sleeps; `interrupt` makes one `tgkill` if the guest runs and has not been
+//! told yet.
 //!
 //! A kick that comes while the thread is in its handler stays pending until the guest runs on, and would stop it
 //! for nothing then. Such a stop is recognised and the guest sent on without telling the task.
@@ -11,20 +13,22 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 
-use chitin_abi::{Errno, Regs, Result};
+use chitin_abi::{Errno, GuestAddr, Regs, Result};
 use chitin_mm::HostOp;
 use chitin_mm::platform::{
-    DeathNotice, Event, GuestThread, HotSite, Interrupter, PlatformFuture, Spawned, ThreadState,
+    Answers, DeathNotice, Event, GuestThread, HotSite, Interrupter, PlatformFuture, Spawned,
+    ThreadState,
 };
 
 use crate::frame::Stopped;
 use crate::layout::{self, channel, trampoline};
+use crate::luggage::Luggage;
 use crate::order;
 use crate::patches;
 use crate::process::{Process, Slot};
 use crate::raw::{host, text};
 use crate::shared::Listener;
-use crate::{reuse, usage};
+use crate::{reuse, space, usage};
 
 /// The guest runs, as far as the sentry knows.
 pub const RUNNING: u32 = 1;
@@ -81,6 +85,14 @@ pub struct Thread {
     bases: (u64, u64),
     /// It stands still without a signal frame.
     fast: Option<Fast>,
+    /// It stands still at a call from a patched site of which only number and arguments were loaded.
+    is_partial: bool,
+    /// It is marked as running, and a listener is there.
+    is_marked: bool,
+    /// What the header's flags are, unless guest code has changed them.
+    flags: Option<u32>,
+    /// What goes with the call that it stands at.
+    luggage: Luggage,
     /// It is being made to trap.
     goal: Option<Goal>,
     /// What it carries out itself.
@@ -89,6 +101,8 @@ pub struct Thread {
     is_alone: bool,
     /// What it stood still as before it last went on.
     went: Option<Fast>,
+    /// The same, where only number and arguments were loaded.
+    went_partial: bool,
     /// A call of this site trapped, not for the first time.
     hot: Option<u64>,
 }
@@ -111,10 +125,15 @@ impl Thread {
             has_stray: false,
             bases,
             fast: None,
+            is_partial: false,
+            is_marked: false,
+            flags: None,
+            luggage: Luggage::default(),
             goal: None,
             carry: Carry::Nothing,
             is_alone: false,
             went: None,
+            went_partial: false,
             hot: None,
         }
     }
@@ -134,6 +153,10 @@ impl Thread {
         self.slot.has_old_code.store(false, Ordering::SeqCst);
         self.fast = None;
         self.went = None;
+        self.went_partial = false;
+        self.is_partial = false;
+        self.luggage.leave();
+        self.flags = None;
         self.hot = None;
         // Not what any guest has: both are loaded.
         self.bases = (NO_BASE, NO_BASE);
@@ -147,17 +170,34 @@ impl Thread {
         if self.slot.channel.release(&shared.channels, word) {
             self.slot.channel.wake(&shared.channels);
         }
-        // Not before: a mark on a word that is not GO yet would be taken for a stop.
-        shared.running.mark(self.slot.place);
+    }
+
+    /// Writes at once what would be carried out: the guest does not go on behind its call.
+    fn deliver_all(&self) {
+        if self.luggage.outs() > 0 {
+            let write = |address, bytes: &[u8]| {
+                space::write(&self.process, address, bytes);
+            };
+            self.luggage.deliver(self.slot.channel, &self.process.shared.channels, write);
+        }
+    }
+
+    fn set_flags(&mut self, flags: u32) {
+        if self.flags != Some(flags) {
+            self.slot.channel.set_flags(&self.process.shared.channels, flags);
+            self.flags = Some(flags);
+        }
     }
 
     /// Claims the run, unless somebody wants it to stop before it begins.
     fn may_run(&self) -> bool {
-        let change = |state| if state & INTERRUPT != 0 { Some(0) } else { Some(RUNNING) };
-        let order = Ordering::SeqCst;
-        let before = self.slot.state.fetch_update(order, order, change).unwrap_or(0);
+        let before = self.slot.state.swap(RUNNING, Ordering::SeqCst);
         self.process.patches.wait();
-        before & INTERRUPT == 0
+        if before & INTERRUPT != 0 {
+            self.slot.state.store(0, Ordering::SeqCst);
+            return false;
+        }
+        true
     }
 
     fn is_fsgsbase(&self) -> bool {
@@ -185,6 +225,8 @@ impl Thread {
     /// A guest that came from a patched call site: registers as a `syscall` leaves them.
     fn load_fast(&mut self, frame: u64, regs: &mut Regs) -> Fast {
         self.load(frame, Event::Syscall, regs);
+        regs.rax = self.slot.channel.result(&self.process.shared.channels);
+        regs.orig_rax = regs.rax;
         let fast = Fast { rip: regs.rip, cont: regs.rcx };
         regs.rcx = regs.rip;
         regs.r11 = regs.eflags;
@@ -196,6 +238,7 @@ impl Thread {
 
     /// Has the guest go on by `rt_sigreturn`, unless it is interrupted before.
     fn resume_frame(&mut self, frame: u64, regs: &Regs) -> bool {
+        self.deliver_all();
         let flags = self.prepare(regs);
         let mut regs = *regs;
         if let Some(moved) = self.process.patches.moved(&self.process, regs.rip) {
@@ -204,11 +247,11 @@ impl Thread {
         let channels = &self.process.shared.channels;
         self.slot.channel.store_registers(channels, frame, &regs);
         self.slot.has_old_code.store(false, Ordering::SeqCst);
-        self.slot.channel.set_flags(channels, flags | self.carrying());
+        self.set_flags(flags | self.carrying());
         if !self.may_run() {
             return false;
         }
-        self.went = None;
+        (self.went, self.went_partial) = (None, false);
         self.carry_off();
         self.go();
         true
@@ -252,12 +295,15 @@ impl Thread {
         let channels = &self.process.shared.channels;
         self.slot.channel.store_registers(channels, self.slot.channel.fast_frame(), regs);
         self.slot.channel.set_continuation(channels, fast.cont);
-        self.slot.channel.set_flags(channels, flags | self.carrying());
+        self.set_flags(flags | self.carrying());
         if !self.may_run() {
             return false;
         }
-        self.went = self.fast.take();
+        (self.went, self.went_partial) = (self.fast.take(), false);
         self.carry_off();
+        let channels = &self.process.shared.channels;
+        self.slot.channel.set_result(channels, regs.rax);
+        self.slot.channel.set_outs(channels, self.luggage.take_outs());
         self.go();
         true
     }
@@ -270,6 +316,8 @@ impl Thread {
     /// It goes on, with what it has taken.
     fn carry_off(&mut self) {
         if self.carry == Carry::Taken {
+            // Memory may be another when it comes to that.
+            self.deliver_all();
             self.carry = Carry::UnderWay;
         }
     }
@@ -293,19 +341,50 @@ impl Thread {
         if result.is_some() {
             self.has_stray |= was_interrupted;
             self.fast = self.went.take();
+            self.is_partial = core::mem::take(&mut self.went_partial);
         }
         result
     }
 
+    /// Has a guest go on behind a call of which only number and arguments were loaded.
+    fn resume_partial(&mut self, result: u64) -> bool {
+        if self.slot.has_old_code.load(Ordering::SeqCst) {
+            let mut regs = Regs::default();
+            self.complete_registers(&mut regs);
+            regs.rax = result;
+            return self.fast.is_some_and(|fast| self.resume_fast(fast, &regs));
+        }
+        self.set_flags(self.mode() | channel::FAST | self.carrying());
+        if !self.may_run() {
+            return false;
+        }
+        (self.went, self.went_partial) = (None, true);
+        self.is_partial = false;
+        self.carry_off();
+        // With the word, and nothing in between: the line moves to this core and back whenever it is touched.
+        let channels = &self.process.shared.channels;
+        self.slot.channel.set_result(channels, result);
+        self.slot.channel.set_outs(channels, self.luggage.take_outs());
+        self.go();
+        true
+    }
+
+    fn complete_registers(&mut self, regs: &mut Regs) {
+        if core::mem::take(&mut self.is_partial) {
+            self.fast = Some(self.load_fast(self.slot.channel.fast_frame(), regs));
+        }
+    }
+
     /// Makes a guest that came from a patched call site trap, so that there is a signal frame.
     fn convert(&mut self, goal: Goal) {
+        self.deliver_all();
         self.goal = Some(goal);
         let flags = self.mode() | channel::CONVERT;
         let channels = &self.process.shared.channels;
         if let Some(fast) = self.fast {
             self.slot.channel.set_continuation(channels, fast.cont);
         }
-        self.slot.channel.set_flags(channels, flags);
+        self.set_flags(flags);
         self.go();
     }
 
@@ -334,11 +413,14 @@ impl Thread {
             regs.orig_rax = u64::MAX;
             return Event::Interrupted;
         }
+        if rip == text::answered() && event == Event::Interrupted {
+            regs.rip = regs.rcx;
+        }
         if rip == text::fast()
-            && matches!(event, Event::Fault(_))
+            && matches!(event, Event::Fault(_) | Event::Interrupted)
             && let Some(rip) = self.process.patches.rip_of(regs.rcx)
         {
-            // The guest has another base of GS: as if the call had trapped.
+            // The guest has another base of GS, steps, or is interrupted: as if the call had trapped.
             (regs.rip, regs.rcx, regs.r11) = (rip, rip, regs.eflags);
             regs.orig_rax = regs.rax;
             return Event::Syscall;
@@ -348,13 +430,22 @@ impl Thread {
 
     /// Takes what has stopped the guest. `None`: nothing that the task need know; the guest runs again.
     fn take(&mut self, regs: &mut Regs) -> Option<Event> {
-        let shared = Arc::clone(&self.process.shared);
-        shared.running.unmark(self.slot.place);
+        self.unmark();
         self.is_running = false;
         let was_interrupted = self.slot.state.swap(0, Ordering::SeqCst) & INTERRUPT != 0;
         if let Some(result) = self.carried(was_interrupted) {
             return Some(result.err().map_or(Event::Interrupted, Event::Failed));
         }
+        if self.goal.is_none() && self.slot.channel.is_call(&self.process.shared.channels) {
+            self.has_stray |= was_interrupted;
+            let shared = &self.process.shared;
+            self.slot.channel.load_call(&shared.channels, regs);
+            self.luggage.arrive(self.slot.channel, (&shared.orders, &shared.channels), regs);
+            self.is_partial = true;
+            self.hot = None;
+            return Some(Event::Syscall);
+        }
+        let shared = Arc::clone(&self.process.shared);
         let Some(stopped) = self.slot.channel.stopped(&shared.channels) else {
             self.process.kill();
             return Some(Event::Dead);
@@ -363,9 +454,9 @@ impl Thread {
             return self.converted(goal, &stopped, was_interrupted, regs);
         }
         if stopped.is_fast {
-            self.has_stray |= was_interrupted;
-            self.fast = Some(self.load_fast(stopped.frame, regs));
-            return Some(Event::Syscall);
+            // The channel says something else than a moment before.
+            self.process.kill();
+            return Some(Event::Dead);
         }
         self.load(stopped.frame, stopped.event, regs);
         if let Event::Fault(fault) = stopped.event
@@ -437,15 +528,21 @@ impl Thread {
         Some(Event::Interrupted)
     }
 
+    fn unmark(&mut self) {
+        if core::mem::take(&mut self.is_marked) {
+            self.process.shared.running.unmark(self.slot.place);
+        }
+    }
+
     /// Whether the guest has stopped; who is to be told otherwise.
     fn poll_stop(&mut self, context: &Context<'_>) -> Poll<()> {
         let shared = &self.process.shared;
         if self.slot.channel.word(&shared.channels) == channel::GO {
             let listener = Listener::Task(context.waker().clone());
             *shared.running.cell(self.slot.place).lock() = Some(listener);
-            // Who looked before the guest ran may have taken this run's mark for that of the one before; they tell
-            // the listener afterwards, so that this is done again.
+            // Not before the word is GO: a mark on another word would be taken for a stop.
             shared.running.mark(self.slot.place);
+            self.is_marked = true;
             let is_still = self.slot.channel.word(&shared.channels) == channel::GO;
             if is_still && !self.process.is_dead() {
                 return Poll::Pending;
@@ -465,7 +562,9 @@ impl GuestThread for Thread {
         if self.process.is_dead() {
             return Err(Errno::ESRCH);
         }
-        let runs = if let Some(fast) = self.fast {
+        let runs = if self.is_partial {
+            self.resume_partial(regs.rax)
+        } else if let Some(fast) = self.fast {
             self.resume_fast(fast, regs)
         } else {
             let channel = self.slot.channel;
@@ -484,7 +583,7 @@ impl GuestThread for Thread {
     fn poll_event(&mut self, context: &mut Context<'_>, regs: &mut Regs) -> Poll<Event> {
         loop {
             if self.process.is_dead() {
-                self.process.shared.running.unmark(self.slot.place);
+                self.unmark();
                 self.is_running = false;
                 return Poll::Ready(Event::Dead);
             }
@@ -502,7 +601,52 @@ impl GuestThread for Thread {
         }
     }
 
+    fn look(&mut self, regs: &mut Regs) -> Option<Event> {
+        if !self.is_running {
+            return Some(self.ready.take().unwrap_or(Event::Interrupted));
+        }
+        if self.slot.channel.word(&self.process.shared.channels) != channel::GO {
+            self.process.shared.begin_serving(self.slot.place);
+            return self.take(regs);
+        }
+        if self.process.is_dead() {
+            self.is_running = false;
+            return Some(Event::Dead);
+        }
+        None
+    }
+
+    fn complete(&mut self, regs: &mut Regs) {
+        let (result, number) = (regs.rax, regs.orig_rax);
+        if self.is_partial {
+            self.complete_registers(regs);
+            (regs.rax, regs.orig_rax) = (result, number);
+        }
+    }
+
+    fn brought(&self, addr: GuestAddr, buffer: &mut [u8]) -> Option<usize> {
+        let is_call = self.is_partial || self.fast.is_some();
+        let channels = &self.process.shared.channels;
+        if is_call { self.luggage.read(self.slot.channel, channels, addr, buffer) } else { None }
+    }
+
+    fn give(&self, addr: GuestAddr, bytes: &[u8]) -> bool {
+        let end = addr.0.saturating_add(bytes.len() as u64);
+        (self.is_partial || self.fast.is_some())
+            && end <= layout::MAX_ADDRESS
+            && self.luggage.write(self.slot.channel, &self.process.shared.channels, addr, bytes)
+    }
+
+    fn deliver(&self, addr: GuestAddr, len: usize) {
+        if self.luggage.outs() > 0 && self.luggage.touches(addr, len as u64) {
+            self.deliver_all();
+        }
+    }
+
     fn poll_settle(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if self.is_partial {
+            self.complete_registers(&mut Regs::default());
+        }
         if self.fast.is_none() || self.process.is_dead() {
             return Poll::Ready(());
         }
@@ -541,9 +685,7 @@ impl GuestThread for Thread {
 
     fn poll_carried(&mut self, context: &mut Context<'_>) -> Poll<Result<()>> {
         if self.carry == Carry::Taken && !self.process.is_dead() {
-            let channels = &self.process.shared.channels;
-            let flags = self.mode() | channel::CARRYING | channel::STAY;
-            self.slot.channel.set_flags(channels, flags);
+            self.set_flags(self.mode() | channel::CARRYING | channel::STAY);
             self.carry = Carry::Alone;
             self.go();
         }
@@ -563,7 +705,8 @@ impl GuestThread for Thread {
 
     fn spawn(&mut self, state: ThreadState) -> Spawned<'_> {
         // Signals are blocked in the handler only, and the new thread must not be interrupted before it is one.
-        let is_ready = self.fast.is_none() && !self.is_running && self.carry == Carry::Nothing;
+        let is_settled = self.fast.is_none() && !self.is_partial;
+        let is_ready = is_settled && !self.is_running && self.carry == Carry::Nothing;
         let shared = Arc::clone(&self.process.shared);
         let (true, Ok(extended)) = (is_ready, shared.shape.checked(&state.extended)) else {
             return Err(state);
@@ -697,5 +840,9 @@ impl Interrupter for Kick {
         if before & RUNNING != 0 && before & INTERRUPT == 0 {
             kick(&self.process, &self.slot);
         }
+    }
+
+    fn answer_alone(&self, answers: Option<&Answers>) {
+        self.slot.channel.set_answers(&self.process.shared.channels, answers);
     }
 }

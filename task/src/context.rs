@@ -24,7 +24,8 @@ use crate::task::Task;
 pub struct Ctx<'a> {
     /// The caller.
     pub task: &'a Arc<Task>,
-    /// The registers as the call found them; the result goes to `rax` when the handler is done.
+    /// The registers as the call found them; the result goes to `rax` when the handler is done. Until [`Ctx::complete`]
+    /// only number and arguments need be there.
     pub regs: &'a mut Regs,
     /// The guest thread, which stands still.
     pub thread: &'a mut Box<dyn GuestThread>,
@@ -32,6 +33,29 @@ pub struct Ctx<'a> {
     pub mm: Arc<Mm>,
     /// What the guest thread is to carry out before the guest runs on.
     pub carried: Option<Carried>,
+}
+
+impl GuestMemory for Ctx<'_> {
+    fn read_partial(&self, addr: GuestAddr, buffer: &mut [u8]) -> Result<usize> {
+        if let Some(count) = self.thread.brought(addr, buffer) {
+            return Ok(count);
+        }
+        self.thread.deliver(addr, buffer.len());
+        self.mm.memory().read_partial(addr, buffer)
+    }
+
+    fn write_partial(&self, addr: GuestAddr, bytes: &[u8]) -> Result<usize> {
+        let len = bytes.len();
+        if self.mm.space.lock().is_plain(addr.0, len as u64) && self.thread.give(addr, bytes) {
+            return Ok(len);
+        }
+        self.thread.deliver(addr, len);
+        self.mm.memory().write_partial(addr, bytes)
+    }
+
+    fn compare_exchange_u32(&self, addr: GuestAddr, old: u32, new: u32) -> Result<u32> {
+        self.mm.memory().compare_exchange_u32(addr, old, new)
+    }
 }
 
 impl Ctx<'_> {
@@ -75,9 +99,15 @@ impl Ctx<'_> {
         &self.task.kernel
     }
 
-    /// The caller's memory.
+    /// The caller's memory, as this call sees it: some of it has come with the call, and what is written is carried to the
+    /// guest with its result. Who wants others to see what it writes before the call is over uses that of [`Ctx::mm`].
     pub fn memory(&self) -> &dyn GuestMemory {
-        self.mm.memory()
+        self
+    }
+
+    /// Loads all registers.
+    pub fn complete(&mut self) {
+        self.thread.complete(self.regs);
     }
 
     /// Reads a structure.

@@ -2,11 +2,12 @@
 //!
 //! Protocol: the interrupter first makes its reason visible (queues the signal, sets the flag), then calls
 //! [`Interrupt::raise`]. A task that waits publishes its waker and then looks at the reasons; one that goes
-//! to the guest does so under the lock that `raise` takes, and only while nothing is raised. So either side
-//! sees the other, and a guest is only ever kicked while it runs.
+//! to the guest says so and then looks whether something is raised, while `raise` raises and then looks whether the
+//! guest runs. So either side sees the other. A guest that comes back by itself at that moment may come back once
+//! more for nothing.
 //!
 //! Cost: one host call for a task that runs guest code, none for one that waits. Entering the guest takes one
-//! lock that nobody else wants.
+//! locked instruction.
 
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::Waker;
@@ -15,32 +16,25 @@ use std::sync::Arc;
 use chitin_mm::platform::Interrupter;
 use parking_lot::Mutex;
 
-#[derive(Default)]
-struct Guest {
-    inside: bool,
-    handle: Option<Arc<dyn Interrupter>>,
-}
-
 /// The part of a task that others poke.
 #[derive(Default)]
 pub struct Interrupt {
     /// Something wants the task's attention before it goes on in the guest.
     raised: AtomicBool,
+    /// The guest runs, or is about to.
+    inside: AtomicBool,
     waker: Mutex<Option<Waker>>,
-    guest: Mutex<Guest>,
+    guest: Mutex<Option<Arc<dyn Interrupter>>>,
 }
 
 impl Interrupt {
     /// Makes the task look for signals and other orders soon.
     pub fn raise(&self) {
         self.raised.store(true, Ordering::SeqCst);
+        if self.inside.load(Ordering::SeqCst)
+            && let Some(guest) = &*self.guest.lock()
         {
-            let guest = self.guest.lock();
-            if guest.inside
-                && let Some(handle) = &guest.handle
-            {
-                handle.interrupt();
-            }
+            guest.interrupt();
         }
         let waker = self.waker.lock().clone();
         if let Some(waker) = waker {
@@ -60,22 +54,31 @@ impl Interrupt {
 
     /// Names the guest thread that [`Interrupt::raise`] kicks.
     pub fn set_guest(&self, handle: Option<Arc<dyn Interrupter>>) {
-        *self.guest.lock() = Guest { inside: false, handle };
+        self.inside.store(false, Ordering::SeqCst);
+        *self.guest.lock() = handle;
+    }
+
+    /// Does something with the guest thread's handle, if there is one. Not to be called under a lock that is taken inside
+    /// [`Interrupt::raise`]'s callers' locks; the handle's lock is innermost but for the task's own state.
+    pub fn with_guest(&self, action: impl FnOnce(&dyn Interrupter)) {
+        if let Some(guest) = &*self.guest.lock() {
+            action(&**guest);
+        }
     }
 
     /// Lets the guest run by `resume`, unless something is raised (`None`).
     pub fn enter_guest<T>(&self, resume: impl FnOnce() -> T) -> Option<T> {
-        let mut guest = self.guest.lock();
+        self.inside.store(true, Ordering::SeqCst);
         if self.is_raised() {
+            self.inside.store(false, Ordering::Release);
             return None;
         }
-        guest.inside = true;
         Some(resume())
     }
 
     /// The guest stands still again.
     pub fn leave_guest(&self) {
-        self.guest.lock().inside = false;
+        self.inside.store(false, Ordering::Release);
     }
 
     /// Names whom to wake while the task waits.

@@ -94,6 +94,8 @@ pub struct ThreadGroup {
     pub container: u32,
     /// Monotonic start time in nanoseconds.
     pub start_time: u64,
+    /// What `getppid(2)` returns; 0 until the process first runs.
+    pub parent_pid: AtomicU32,
     /// Threads that threads of this process trace, those included that have exited and not been waited for.
     pub tracees: Mutex<Vec<Arc<crate::task::Task>>>,
     /// The process that traces the leader of this one.
@@ -162,6 +164,7 @@ impl ThreadGroup {
             is_init: new.pid.local() == 1,
             immune: AtomicBool::new(new.pid.local() == 1),
             exited: AtomicBool::new(false),
+            parent_pid: AtomicU32::new(0),
             pid: new.pid,
             signals: Mutex::default(),
             actions: RwLock::new(new.actions),

@@ -5,6 +5,7 @@
 
 use core::future::poll_fn;
 use core::sync::atomic::Ordering;
+use core::task::{Context, Waker};
 use std::sync::Arc;
 
 use chitin_abi::mm::ProtFlags;
@@ -30,6 +31,7 @@ pub fn start(task: Arc<Task>, thread: Box<dyn GuestThread>, regs: Regs) {
     let victim = Arc::clone(&task);
     kernel.scheduler.spawn_contained(run(task, thread, regs), move || {
         // The guest thread went with the future; the others of its process follow.
+        victim.interrupt.set_guest(None);
         signal::kill_by_host(&victim);
         victim.exiting.store(false, Ordering::SeqCst);
         let scheduler = victim.kernel.scheduler.clone();
@@ -42,6 +44,7 @@ pub fn start(task: Arc<Task>, thread: Box<dyn GuestThread>, regs: Regs) {
 /// Runs a task to its end. `regs` are what the guest thread starts with.
 async fn run(task: Arc<Task>, mut thread: Box<dyn GuestThread>, mut regs: Regs) {
     task.interrupt.set_guest(Some(thread.interrupter()));
+    task.refresh_parent(&task.kernel.tree.lock());
     watch(&task, &mut *thread);
     let status = match task.mm() {
         Some(mm) => {
@@ -73,8 +76,10 @@ pub fn watch(task: &Arc<Task>, thread: &mut dyn GuestThread) {
 /// Serves the guest until the task has to exit, with this wait status.
 async fn serve(cx: &mut Ctx<'_>) -> i32 {
     let task = cx.task;
+    let scheduler = &task.kernel.scheduler;
     loop {
         if task.interrupt.take() {
+            cx.complete();
             cx.carry_out_late().await;
             settle(cx).await;
             match signal::before_guest(cx).await {
@@ -82,8 +87,11 @@ async fn serve(cx: &mut Ctx<'_>) -> i32 {
                 Next::Exit(status) => return status,
             }
         }
-        let own_flags = cx.regs.eflags;
         let steps = ptrace::stop::traps(task);
+        if steps {
+            cx.complete();
+        }
+        let own_flags = cx.regs.eflags;
         let (thread, regs) = (&mut *cx.thread, &mut *cx.regs);
         if steps {
             regs.eflags |= TRAP_FLAG;
@@ -97,11 +105,16 @@ async fn serve(cx: &mut Ctx<'_>) -> i32 {
                 continue;
             }
             None => {
-                regs.eflags = own_flags;
+                if steps {
+                    regs.eflags = own_flags;
+                }
                 continue;
             }
         }
-        let event = poll_fn(|context| thread.poll_event(context, regs)).await;
+        let event = match scheduler.linger(|| thread.look(regs)) {
+            Some(event) => event,
+            None => poll_fn(|context| thread.poll_event(context, regs)).await,
+        };
         task.interrupt.leave_guest();
         if steps && own_flags & TRAP_FLAG == 0 {
             cx.regs.eflags &= !TRAP_FLAG;
@@ -115,7 +128,11 @@ async fn serve(cx: &mut Ctx<'_>) -> i32 {
             Event::Syscall => system_call(cx).await,
             Event::ForeignSyscall => signal::force(task, foreign_call(cx.regs)),
             Event::Fault(fault) => fault_signal(cx, &fault).await,
-            Event::Interrupted | Event::Failed(_) => task.cpu.set(cx.thread.cpu_time()),
+            Event::Interrupted | Event::Failed(_) => {
+                if task.cpu.is_old(task.kernel.clock.monotonic()) {
+                    task.cpu.set(cx.thread.cpu_time());
+                }
+            }
             Event::Dead => signal::kill_by_host(task),
         }
     }
@@ -124,17 +141,33 @@ async fn serve(cx: &mut Ctx<'_>) -> i32 {
 /// Waits until the guest's extended state can be had.
 pub async fn settle(cx: &mut Ctx<'_>) {
     let thread = &mut *cx.thread;
-    poll_fn(|context| thread.poll_settle(context)).await;
+    let settled = cx.task.kernel.scheduler.linger(|| {
+        let mut context = Context::from_waker(Waker::noop());
+        thread.poll_settle(&mut context).is_ready().then_some(())
+    });
+    if settled.is_none() {
+        poll_fn(|context| thread.poll_settle(context)).await;
+    }
 }
+
+const RT_SIGRETURN: u64 = 15;
+const CLONE: u64 = 56;
+const VFORK: u64 = 58;
+const EXECVE: u64 = 59;
+const SIGALTSTACK: u64 = 131;
+const ARCH_PRCTL: u64 = 158;
+const EXECVEAT: u64 = 322;
+const CLONE3: u64 = 435;
 
 /// Calls whose handlers look at the guest's extended state, or replace it.
 fn needs_state(number: u64) -> bool {
-    const RT_SIGRETURN: u64 = 15;
-    const CLONE: u64 = 56;
-    const VFORK: u64 = 58;
-    const CLONE3: u64 = 435;
     // fork lies between clone and vfork.
     matches!(number, RT_SIGRETURN | CLONE..=VFORK | CLONE3)
+}
+
+/// Calls whose handlers look at registers beside the arguments.
+fn needs_registers(number: u64) -> bool {
+    needs_state(number) || matches!(number, EXECVE | SIGALTSTACK | ARCH_PRCTL | EXECVEAT)
 }
 
 /// Lets the platform rewrite a call site that traps often, if the guest's own code stands there: private memory
@@ -168,7 +201,12 @@ async fn rewrite(cx: &mut Ctx<'_>, site: HotSite) {
 async fn system_call(cx: &mut Ctx<'_>) {
     cx.regs.orig_rax = cx.regs.rax;
     let number = cx.regs.rax;
-    if cx.task.trace.is_traced() {
+    let is_traced = cx.task.trace.is_traced();
+    let is_filtered = cx.task.filtered.load(Ordering::Relaxed);
+    if is_traced || is_filtered || needs_registers(number) {
+        cx.complete();
+    }
+    if is_traced {
         settle(cx).await;
         return traced_call(cx).await;
     }
@@ -178,11 +216,8 @@ async fn system_call(cx: &mut Ctx<'_>) {
     if needs_state(number) {
         settle(cx).await;
     }
-    let result = if cx.task.filtered.load(Ordering::Relaxed) {
-        match filter(cx, number) {
-            None => syscalls::call(cx, number).await,
-            Some(result) => result,
-        }
+    let result = if is_filtered && let Some(result) = filter(cx, number) {
+        result
     } else {
         syscalls::call(cx, number).await
     };

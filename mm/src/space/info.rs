@@ -171,6 +171,18 @@ impl Space {
         addr.checked_add(len).is_some_and(|end| self.tree.covers(addr, end))
     }
 
+    /// Whether the range lies in one mapping of ordinary memory that the guest can write: touching it cannot fail for
+    /// another reason than that the mapping changes.
+    pub fn is_plain(&self, addr: u64, len: u64) -> bool {
+        let Some(end) = addr.checked_add(len) else { return false };
+        self.tree.find(addr).is_some_and(|(_, vma)| {
+            end <= vma.end
+                && vma.prot.contains(ProtFlags::PROT_WRITE)
+                && !vma.flags.contains(VmaFlags::SPECIAL)
+                && !(vma.shared() && vma.is_file())
+        })
+    }
+
     /// Whether every byte of the range may be read, or written. Stack that has not grown yet counts.
     pub fn permits(&self, addr: u64, len: u64, write: bool) -> bool {
         let Some(end) = addr.checked_add(len).filter(|end| *end <= self.config.max_address) else {

@@ -105,6 +105,48 @@ impl Arena {
         }
     }
 
+    /// Copies out from anywhere.
+    pub fn copy_out(&self, offset: u64, buffer: &mut [u8]) {
+        let Some(from) = self.range(offset, buffer.len()) else { return };
+        let to = buffer.as_mut_ptr();
+        // SAFETY: `range` has found all bytes inside the mapping, the buffer is as long and is not part of it. The copy is
+        // an instruction of the processor, for which it does not matter that others write at the same time.
+        unsafe {
+            core::arch::asm!(
+                "rep movsb",
+                inout("rcx") buffer.len() => _,
+                inout("rsi") from => _,
+                inout("rdi") to => _,
+                options(nostack, preserves_flags)
+            );
+        }
+    }
+
+    /// Copies in to anywhere.
+    pub fn copy_in(&self, offset: u64, bytes: &[u8]) {
+        let Some(to) = self.range(offset, bytes.len()) else { return };
+        let from = bytes.as_ptr();
+        // SAFETY: as in `copy_out`.
+        unsafe {
+            core::arch::asm!(
+                "rep movsb",
+                inout("rcx") bytes.len() => _,
+                inout("rsi") from => _,
+                inout("rdi") to => _,
+                options(nostack, preserves_flags)
+            );
+        }
+    }
+
+    /// Where a range begins that is inside.
+    fn range(&self, offset: u64, len: usize) -> Option<*mut u8> {
+        let offset = usize::try_from(offset).ok()?;
+        let is_inside = offset.checked_add(len).is_some_and(|end| end <= self.len);
+        debug_assert!(is_inside);
+        // SAFETY: the offset is inside the mapping.
+        is_inside.then(|| unsafe { self.base.as_ptr().add(offset) })
+    }
+
     /// Gives whole pages back to the host; they are zero afterwards.
     pub fn clear(&self, offset: u64, len: u64) {
         debug_assert!((offset + len) as usize <= self.len);

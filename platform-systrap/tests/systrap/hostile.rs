@@ -218,7 +218,7 @@ fn scribble(host: &Host, seed: u64) {
     let bystander = host.load(raw::caller());
     let mut scribbling = at(CODE);
     // All channels that this stub has, from the third page of the first one.
-    (scribbling.rdi, scribbling.rcx) = (base + CHANNELS, 2 * 0x4000 / 8);
+    (scribbling.rdi, scribbling.rcx) = (base + CHANNELS, 2 * 0x1_0000 / 8);
     scribbling.rax = seed;
     let mut writer = host.spawn(&*space, &scribbling);
     let mut victim = host.spawn(&*space, &at(CODE + 0x100));

@@ -6,6 +6,7 @@ mod futexes;
 mod guests;
 mod hostile;
 mod lifetime;
+mod luggage;
 mod memory;
 mod patched;
 mod reused;

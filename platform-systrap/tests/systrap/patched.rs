@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use chitin_abi::{GuestAddr, Regs};
 use chitin_mm::HostOp;
-use chitin_mm::platform::{AddressSpace, Event, GuestThread, HotSite};
+use chitin_mm::platform::{AddressSpace, Answers, Event, GuestThread, HotSite};
 
 use crate::common::{CODE, DATA, Host, RUN, anonymous, raw};
 
 const AREA: u64 = 0x80_0000;
 
 /// Rewrites the site of the last call if the platform wants to; says whether it does.
-fn rewrite(host: &Host, space: &dyn AddressSpace, thread: &mut dyn GuestThread) -> bool {
+pub fn rewrite(host: &Host, space: &dyn AddressSpace, thread: &mut dyn GuestThread) -> bool {
     let Some(HotSite { needs_area, .. }) = thread.hot_site() else { return false };
     if let Some(len) = needs_area {
         host.wait(space.apply(vec![anonymous(AREA, len, RUN)])).expect("it can be mapped");
@@ -23,7 +23,7 @@ fn rewrite(host: &Host, space: &dyn AddressSpace, thread: &mut dyn GuestThread) 
     true
 }
 
-fn byte(space: &dyn AddressSpace, addr: u64) -> u8 {
+pub fn byte(space: &dyn AddressSpace, addr: u64) -> u8 {
     let mut byte = [0];
     space.memory().read(GuestAddr(addr), &mut byte).expect("it is mapped");
     byte[0]
@@ -91,6 +91,73 @@ fn registers_are_the_same() {
             );
             answer(&mut regs, round);
         }
+    }
+}
+
+#[test]
+fn calls_are_answered_without_the_other_registers() {
+    for (code, (site, behind)) in guests().into_iter().zip(SITES) {
+        let host = Host::new();
+        let (_space, mut thread, mut regs) = prepare(&host, code, CODE + site);
+        let before = regs;
+        for round in 0..1000_u64 {
+            regs = Regs { rax: round, ..Regs::default() };
+            if round == 0 {
+                regs = before;
+                regs.rdi = 77;
+            }
+            thread.resume(&regs).expect("it runs");
+            assert_eq!(host.call(&mut *thread, &mut regs), Event::Syscall);
+            assert_eq!((regs.rax, regs.orig_rax, regs.rdi), (39, 39, 77));
+        }
+        let result = 1 << 40;
+        regs.rax = result;
+        thread.complete(&mut regs);
+        assert_eq!((regs.rax, regs.orig_rax, regs.rdi), (result, 39, 77));
+        assert_eq!((regs.rbx, regs.rip), (before.rbx + 1000, CODE + behind));
+        assert_eq!((regs.rcx, regs.r11, regs.rsp), (regs.rip, regs.eflags, before.rsp));
+    }
+}
+
+const PID: u64 = 4242;
+
+/// Lets a guest run whose calls the stub answers, and stops it; the calls that it asked for all the same are answered.
+fn run_and_stop(host: &Host, thread: &mut dyn GuestThread, regs: &mut Regs, nanoseconds: u64) {
+    let interrupter = thread.interrupter();
+    thread.resume(regs).expect("it runs");
+    std::thread::sleep(Duration::from_nanos(nanoseconds));
+    interrupter.interrupt();
+    while host.event(thread, regs) == Event::Syscall {
+        assert_eq!(regs.rax, 39);
+        answer(regs, PID);
+        thread.resume(regs).expect("it runs");
+        interrupter.interrupt();
+    }
+}
+
+#[test]
+fn ids_are_answered_in_the_stub_and_kicks_are_not_lost() {
+    for (code, (site, behind)) in guests().into_iter().zip(SITES) {
+        let host = Host::new();
+        let (_space, mut thread, mut regs) = prepare(&host, code, CODE + site);
+        let interrupter = thread.interrupter();
+        interrupter.answer_alone(Some(&Answers([PID, 1, 2, 3, 4, 5, 6])));
+        answer(&mut regs, PID);
+        let first = regs.rbx;
+        for round in 0..500_u64 {
+            let before = regs;
+            run_and_stop(&host, &mut *thread, &mut regs, 1000 + 97 * round);
+            assert!(regs.rip.wrapping_sub(CODE) < code.len() as u64, "{:#x}", regs.rip);
+            assert!(regs.rsp.abs_diff(before.rsp) <= 8, "{:#x}", regs.rsp);
+            assert_eq!((regs.gs_base, regs.r12), (0, before.r12));
+            if regs.rip == CODE + behind {
+                assert_eq!((regs.rax, regs.rcx), (PID, regs.rip), "the call is answered");
+            }
+        }
+        assert!(regs.rbx - first > 500, "{} calls", regs.rbx - first);
+        interrupter.answer_alone(None);
+        assert_eq!(host.run(&mut *thread, &mut regs), Event::Syscall);
+        assert_eq!((regs.rip, regs.rax), (CODE + behind, 39));
     }
 }
 

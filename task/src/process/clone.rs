@@ -137,7 +137,8 @@ pub async fn clone(cx: &mut Ctx<'_>, request: CloneRequest) -> SysResult {
     }
     if request.flags & CLONE_PARENT_SETTID != 0 {
         // As on Linux, a pointer that cannot be written is ignored.
-        let _ = cx.write(request.parent_tid, &number);
+        // The child may look at it at once.
+        let _ = cx.mm.memory().write(request.parent_tid, &number.to_ne_bytes());
     }
     if request.flags & CLONE_THREAD == 0 && child.group.limits.lock().has_cpu_limit() {
         crate::time::cpu_timers::watch(&child);
@@ -409,7 +410,7 @@ fn give_pidfd(cx: &Ctx<'_>, request: &CloneRequest, child: &Arc<Task>) -> Result
     let file = pidfd::open(child, thread, OpenFlags::empty());
     let limit = cx.task.group.limits.lock().open_files();
     let fd = cx.task.files().install(file, true, 0, limit)?;
-    if let Err(errno) = cx.write(request.pidfd, &fd) {
+    if let Err(errno) = cx.mm.memory().write(request.pidfd, &fd.to_ne_bytes()) {
         // The descriptor was just made; nobody can mind that it goes.
         let _ = cx.task.files().close(fd);
         return Err(errno);

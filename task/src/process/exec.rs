@@ -313,6 +313,7 @@ async fn commit(
         mm.host().kill();
         return Err(die(&task));
     }
+    task.refresh_answers();
     let old_mm = task.replace_mm(Some(Arc::clone(&mm)));
     let remains = task.remains.lock().take();
     cx.mm = mm;

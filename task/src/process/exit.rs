@@ -291,6 +291,9 @@ fn holds_group(tree: &Tree, parent: u32, child: u32) -> bool {
 
 fn give_child(tree: &mut Tree, child: u32, heir: (u32, u32), after: &mut After) {
     tree.reparent(child, heir.0, heir.1);
+    if let Some(entry) = tree.process(child) {
+        entry.tasks.iter().for_each(|task| task.refresh_parent(tree));
+    }
     let Some(entry) = tree.process_mut(child) else { return };
     // Whatever signal the old parent asked for, a new one gets SIGCHLD.
     entry.exit_signal = SIGCHLD;

@@ -38,6 +38,8 @@ fn link(tracer: &Arc<Task>, tracee: &Arc<Task>, seized: bool, options: u32) -> R
         *tracee.group.leader_tracer.lock() = Some(Arc::downgrade(&tracer.group));
     }
     tracees.push(Arc::clone(tracee));
+    drop(inner);
+    tracee.refresh_answers();
     Ok(())
 }
 
@@ -69,6 +71,7 @@ fn unlink(tree: &Tree, task: &Arc<Task>, signal: u32, sender: (u32, u32)) -> Fre
     let dead = inner.dead.take().is_some();
     task.trace.traced.store(false, Ordering::SeqCst);
     drop(inner);
+    task.refresh_answers();
     let was_leader = task.is_leader() && task.group.leader_tracer.lock().take().is_some();
     let ended = tree.process(task.tgid()).is_some_and(|entry| entry.zombie.is_some());
     Freed { task: Arc::clone(task), options, dead, orphaned: dead && was_leader && ended }

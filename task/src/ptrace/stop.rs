@@ -118,6 +118,7 @@ fn complete_selectors(regs: &mut Regs) {
 
 /// Stands still until the tracer lets it go on. `None` when it did not stop, or dies.
 async fn stop(cx: &mut Ctx<'_>, reason: Reason) -> Option<Resumed> {
+    cx.complete();
     let task = Arc::clone(cx.task);
     let exits = reason.kind == Kind::Event(PTRACE_EVENT_EXIT);
     if !exits && exit_status(&task).is_some() {

@@ -107,6 +107,12 @@ impl Scheduler {
         self.shared.pool.run(call)
     }
 
+    /// What `look` finds, if it finds something within a short time that this worker may stay awake for: while it has
+    /// nothing else to do and a core is free for it.
+    pub fn linger<T>(&self, look: impl FnMut() -> Option<T>) -> Option<T> {
+        self.shared.linger(look)
+    }
+
     fn poller(&self) -> &host_poll::Poller {
         &self.shared.poller
     }

@@ -6,7 +6,7 @@
 //! it at once.
 
 use core::cell::Cell;
-use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use std::thread;
 
 use async_task::Runnable;
 use chitin_mm::platform::Doorbell;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::blocking::Pool;
 use super::host_poll::Poller;
@@ -25,10 +25,25 @@ use crate::time::KernelClock;
 /// sleeping core wakes.
 const BACKLOG: usize = 3;
 
+/// A worker that lingers looks for timers that are due after so many looks.
+const LOOKS: u32 = 64;
+
 struct Worker {
     doorbell: Arc<dyn Doorbell>,
     queue: Mutex<VecDeque<Runnable>>,
+    /// How many there are, for who only wants to know whether there are any.
+    queued: AtomicUsize,
+    /// How often it has lingered. Only the worker itself changes it.
+    looks: AtomicU32,
     asleep: AtomicBool,
+}
+
+impl Worker {
+    fn pop(&self, mut queue: MutexGuard<'_, VecDeque<Runnable>>) -> Option<Runnable> {
+        let runnable = queue.pop_front()?;
+        self.queued.store(queue.len(), Ordering::Relaxed);
+        Some(runnable)
+    }
 }
 
 /// What the workers share.
@@ -57,6 +72,8 @@ impl Shared {
         let workers = doorbells.into_iter().map(|doorbell| Worker {
             doorbell,
             queue: Mutex::default(),
+            queued: AtomicUsize::new(0),
+            looks: AtomicU32::new(0),
             asleep: AtomicBool::new(false),
         });
         Arc::new(Self {
@@ -93,6 +110,7 @@ impl Shared {
             let backlog = {
                 let mut queue = worker.queue.lock();
                 queue.push_back(runnable);
+                worker.queued.store(queue.len(), Ordering::Relaxed);
                 queue.len()
             };
             if backlog >= BACKLOG {
@@ -143,7 +161,7 @@ impl Shared {
 
     fn next(&self, index: usize) -> Option<Runnable> {
         if let Some(worker) = self.workers.get(index)
-            && let Some(runnable) = worker.queue.lock().pop_front()
+            && let Some(runnable) = worker.pop(worker.queue.lock())
         {
             return Some(runnable);
         }
@@ -154,7 +172,7 @@ impl Shared {
             return Some(runnable);
         }
         let (before, after) = self.workers.split_at_checked(index).unwrap_or((&self.workers, &[]));
-        after.iter().skip(1).chain(before).find_map(|worker| worker.queue.try_lock()?.pop_front())
+        after.iter().skip(1).chain(before).find_map(|worker| worker.pop(worker.queue.try_lock()?))
     }
 
     fn has_work(&self) -> bool {
@@ -207,6 +225,31 @@ impl Shared {
         {
             self.armed.store(u64::MAX, Ordering::SeqCst);
         }
+    }
+
+    /// See [`super::Scheduler::linger`].
+    pub(super) fn linger<T>(&self, mut look: impl FnMut() -> Option<T>) -> Option<T> {
+        let worker = self.current()?;
+        let mut found = None;
+        worker.doorbell.linger(&mut || {
+            let count = worker.looks.load(Ordering::Relaxed).wrapping_add(1);
+            worker.looks.store(count, Ordering::Relaxed);
+            if worker.queued.load(Ordering::Relaxed) != 0
+                || self.injected.load(Ordering::Relaxed) != 0
+                || count.is_multiple_of(LOOKS) && self.is_due()
+            {
+                return true;
+            }
+            found = look();
+            found.is_some()
+        });
+        found
+    }
+
+    fn is_due(&self) -> bool {
+        let earliest = self.timers.earliest();
+        earliest != u64::MAX && earliest <= self.clock.monotonic()
+            || self.stopping.load(Ordering::Relaxed)
     }
 
     fn fire_timers(&self) {

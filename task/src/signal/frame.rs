@@ -1,7 +1,8 @@
 //! Signal frames: `struct rt_sigframe` on the guest's stack, and its way back by `rt_sigreturn(2)`.
 //!
 //! Layout as in [`chitin_abi::signal`]. The frame is guest memory: on the way back every field is hostile, and
-//! the platform checks what it loads. Cost: one copy of the extended state and two writes to guest memory.
+//! the platform checks what it loads. Cost: a copy of the extended state and one write to guest memory; one read on the
+//! way back, as long as the frame is where it was made.
 
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use chitin_abi::signal::{
 };
 use chitin_abi::{Errno, GuestAddr, Regs, Result};
 use chitin_mm::platform::{Fault, GuestThread};
-use zerocopy::{FromBytes, IntoBytes};
+use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 use crate::context::Ctx;
 use crate::task::Task;
@@ -70,10 +71,13 @@ pub fn push(
         uc: ucontext(regs, delivery, &alt, fp_pointer),
         info: *delivery.info,
     };
+    let mut bytes = body.as_bytes().to_vec();
     if fp_pointer != 0 {
-        mm.memory().write(GuestAddr(xsave), &extended)?;
+        // What lies between the two is below the stack pointer, too.
+        bytes.resize(usize::try_from(xsave - frame).map_err(|_| Errno::EFAULT)?, 0);
+        bytes.extend(&extended);
     }
-    mm.memory().write(GuestAddr(frame), body.as_bytes())?;
+    mm.memory().write(GuestAddr(frame), &bytes)?;
     if alt.flags & SS_AUTODISARM != 0 {
         task.signals.lock().alt_stack = StackT { flags: SS_DISABLE, ..StackT::default() };
     }
@@ -178,10 +182,13 @@ fn ucontext(regs: &Regs, delivery: &Delivery<'_>, alt: &StackT, fp_pointer: u64)
 /// EFAULT, EINVAL for a frame that cannot be read or loaded; the caller forces SIGSEGV.
 pub fn restore(cx: &mut Ctx<'_>) -> Result<()> {
     // The handler's `ret` has taken the return address.
-    let ucontext: UContext = cx.read(GuestAddr(cx.regs.rsp))?;
+    let stack = Ahead::new(cx, GuestAddr(cx.regs.rsp));
+    let mut ucontext = UContext::new_zeroed();
+    stack.read(GuestAddr(cx.regs.rsp), ucontext.as_mut_bytes())?;
     let mut regs = *cx.regs;
     ucontext.mcontext.restore(&mut regs);
-    restore_extended(cx, ucontext.mcontext.fpstate)?;
+    let state = read_extended(&stack, ucontext.mcontext.fpstate)?;
+    cx.thread.set_extended_state(&state)?;
     // It is no system call any more that could be made again.
     regs.orig_rax = u64::MAX;
     *cx.regs = regs;
@@ -205,32 +212,63 @@ pub fn restore(cx: &mut Ctx<'_>) -> Result<()> {
     Ok(())
 }
 
-fn restore_extended(cx: &mut Ctx<'_>, pointer: u64) -> Result<()> {
+/// The extended state at `pointer`, as long as the platform's; empty for none.
+fn read_extended(stack: &Ahead<'_, '_>, pointer: u64) -> Result<Vec<u8>> {
     if pointer == 0 {
-        return cx.thread.set_extended_state(&[]);
+        return Ok(Vec::new());
     }
-    let full = cx.kernel().platform.capabilities().xsave_size;
+    let full = stack.cx.kernel().platform.capabilities().xsave_size;
     let mut state = vec![0; full.max(FXSAVE_SIZE)];
     let (legacy, extended) = state.split_at_mut(FXSAVE_SIZE);
-    cx.memory().read(GuestAddr(pointer), legacy)?;
+    stack.read(GuestAddr(pointer), legacy)?;
     let words = FpxSwBytes::read_from_bytes(legacy.get(FPX_SW_BYTES_OFFSET..).unwrap_or_default())
         .unwrap_or_default();
     let size = words.xstate_size as usize;
     let plausible = words.magic1 == FP_XSTATE_MAGIC1 && (XSAVE_MIN..=full).contains(&size);
-    if plausible && has_second_mark(cx, pointer, size)? {
+    if plausible && has_second_mark(stack, pointer, size)? {
         let part = extended.get_mut(..size - FXSAVE_SIZE).ok_or(Errno::EINVAL)?;
-        cx.memory().read(GuestAddr(pointer.wrapping_add(FXSAVE_SIZE as u64)), part)?;
+        stack.read(GuestAddr(pointer.wrapping_add(FXSAVE_SIZE as u64)), part)?;
     } else if let Some(header) = extended.get_mut(..8) {
         // A frame with the legacy state only.
         header.copy_from_slice(&LEGACY_FEATURES.to_ne_bytes());
     }
-    cx.thread.set_extended_state(&state)
+    Ok(state)
 }
 
-fn has_second_mark(cx: &Ctx<'_>, pointer: u64, size: usize) -> Result<bool> {
+fn has_second_mark(stack: &Ahead<'_, '_>, pointer: u64, size: usize) -> Result<bool> {
     let at = pointer.checked_add(size as u64).ok_or(Errno::EFAULT)?;
-    let mark: u32 = cx.read(GuestAddr(at))?;
-    Ok(mark == FP_XSTATE_MAGIC2)
+    let mut mark = [0; MAGIC2_SIZE];
+    stack.read(GuestAddr(at), &mut mark)?;
+    Ok(u32::from_ne_bytes(mark) == FP_XSTATE_MAGIC2)
+}
+
+/// Guest memory of which a piece was read ahead, in one go.
+struct Ahead<'a, 'c> {
+    cx: &'a Ctx<'c>,
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+impl<'a, 'c> Ahead<'a, 'c> {
+    /// As much as a frame takes, or less where memory ends.
+    fn new(cx: &'a Ctx<'c>, start: GuestAddr) -> Self {
+        let extended = cx.kernel().platform.capabilities().xsave_size;
+        let most = size_of::<RtSigframe>() + XSAVE_ALIGNMENT as usize + extended + MAGIC2_SIZE;
+        let mut bytes = vec![0; most];
+        let count = cx.memory().read_partial(start, &mut bytes).unwrap_or(0);
+        bytes.truncate(count);
+        Self { cx, start: start.0, bytes }
+    }
+
+    fn read(&self, addr: GuestAddr, buffer: &mut [u8]) -> Result<()> {
+        let inside = usize::try_from(addr.0.wrapping_sub(self.start)).unwrap_or(usize::MAX);
+        let end = inside.saturating_add(buffer.len());
+        match self.bytes.get(inside..end) {
+            Some(bytes) => buffer.copy_from_slice(bytes),
+            None => self.cx.memory().read(addr, buffer)?,
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]

@@ -45,10 +45,7 @@ pub fn gettid(cx: &mut Ctx<'_>) -> SysResult {
 
 /// `getppid(2)`.
 pub fn getppid(cx: &mut Ctx<'_>) -> SysResult {
-    let ns = cx.task.pid_ns();
-    let tree = cx.kernel().tree.lock();
-    let parent = tree.process(cx.task.tgid()).and_then(|entry| tree.process(entry.parent));
-    Ok(parent.map_or(0, |parent| u64::from(parent.group.pid.in_ns(&ns))))
+    Ok(u64::from(cx.task.group.parent_pid.load(Ordering::SeqCst)))
 }
 
 /// `getpgrp(2)`.

@@ -4,6 +4,7 @@
 //! replaced, not changed, when the task stops sharing. Every field says what protects it; the lock order is
 //! drawn in [`crate::kernel`].
 
+mod answers;
 mod cpu;
 mod shared;
 
@@ -258,6 +259,7 @@ impl Task {
     pub fn set_cred(&self, cred: Credentials) {
         let new = Arc::new(cred);
         let old = core::mem::replace(&mut *self.cred.write(), Arc::clone(&new));
+        self.refresh_answers();
         if old.ruid != new.ruid && !self.exiting.load(Ordering::Relaxed) {
             self.kernel.users.remove(old.ruid);
             self.kernel.users.add(new.ruid);
@@ -287,7 +289,8 @@ impl Task {
     pub fn set_seccomp(&self, filters: SeccompFilters) {
         let active = filters.is_active();
         let old = core::mem::replace(&mut *self.seccomp.write(), filters);
-        self.filtered.store(active, Ordering::Relaxed);
+        self.filtered.store(active, Ordering::SeqCst);
+        self.refresh_answers();
         drop(old);
     }
 

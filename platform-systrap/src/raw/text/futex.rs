@@ -12,20 +12,19 @@
 //!
 //! Costs: some 40 ns for what is answered here. A wait in vain costs its time on a core that nobody else needs.
 
-/// Behind `fast`, which has saved the registers; rbx = header.
+/// `fast` has saved the registers and comes here; rbx = header.
 macro_rules! futex {
     () => {
         $crate::raw::text::lines! {
-        "cmp dword ptr [rbx + {fast_registers} + 13 * 8], {sys_futex}",
-        "jne .Lchitin_post",
+        ".Lchitin_futex:",
         "test dword ptr [rbx + {flags}], {alone}",
-        "jz .Lchitin_post",
+        "jz .Lchitin_ask_now",
         "mov rdi, [rbx + {fast_registers} + 8 * 8]",
         "test edi, 3",
-        "jnz .Lchitin_post",
+        "jnz .Lchitin_ask_now",
         "mov rax, {max_address}",
         "cmp rdi, rax",
-        "jae .Lchitin_post",
+        "jae .Lchitin_ask_now",
         "mov esi, [rbx + {fast_registers} + 9 * 8]",
         "mov ecx, esi",
         "and ecx, ~0x80", // FUTEX_PRIVATE_FLAG
@@ -33,15 +32,15 @@ macro_rules! futex {
         "cmp ecx, 1", // FUTEX_WAKE
         "je .Lchitin_futex_wake",
         "cmp dword ptr [rbx + {fast_registers} + 1 * 8], 0", // of the others, the bitset
-        "je .Lchitin_post",
+        "je .Lchitin_ask_now",
         "cmp ecx, 10", // FUTEX_WAKE_BITSET
         "je .Lchitin_futex_wake",
         "and ecx, ~0x100", // FUTEX_CLOCK_REALTIME, without meaning where there is no time
         "cmp ecx, 9", // FUTEX_WAIT_BITSET
-        "jne .Lchitin_post",
+        "jne .Lchitin_ask_now",
         ".Lchitin_futex_wait:",
         "cmp qword ptr [rbx + {fast_registers} + 2 * 8], 0", // the time limit
-        "jne .Lchitin_post",
+        "jne .Lchitin_ask_now",
         "mov edx, [rbx + {fast_registers} + 12 * 8]",
         "mov r8, {config}",
         "mov r9d, [rbx + {patience}]",
@@ -54,9 +53,9 @@ macro_rules! futex {
         "jge .Lchitin_futex_vain",
         "mov eax, [r8 + {running}]",
         "cmp eax, [r8 + {cores}]",
-        "ja .Lchitin_post",
+        "ja .Lchitin_ask_now",
         "cmp dword ptr [rbx + {kicked}], 0",
-        "jne .Lchitin_post",
+        "jne .Lchitin_ask_now",
         "add r10d, 1",
         "mov ecx, [r8 + {look_pauses}]",
         ".Lchitin_futex_pause:",
@@ -76,9 +75,9 @@ macro_rules! futex {
         "cmovns r9d, eax",
         ".Lchitin_futex_note:",
         "mov [rbx + {patience}], r9d",
-        "jmp .Lchitin_post",
+        "jmp .Lchitin_ask_now",
         ".Lchitin_futex_changed:",
-        "mov qword ptr [rbx + {fast_registers} + 13 * 8], -{eagain}",
+        "mov qword ptr [rbx + {call}], -{eagain}",
         "test r10d, r10d",
         "jz chitin_stub_back",
         "lea eax, [r9 + r9 + 1]",
@@ -88,15 +87,15 @@ macro_rules! futex {
         "jmp chitin_stub_back",
         ".Lchitin_futex_wake:",
         "test esi, 0x80",
-        "jz .Lchitin_post",
+        "jz .Lchitin_ask_now",
         "lock or dword ptr [rbx + {kicked}], 0", // the guest's store comes before the load below
         "mov eax, edi",
         "shr eax, 2",
         "and eax, {waiters_mask}",
         "mov rcx, {reply} + {waiters}",
         "cmp dword ptr [rcx + 4 * rax], 0",
-        "jne .Lchitin_post",
-        "mov qword ptr [rbx + {fast_registers} + 13 * 8], 0",
+        "jne .Lchitin_ask_now",
+        "mov qword ptr [rbx + {call}], 0",
         "jmp chitin_stub_back",
         }
     };
@@ -107,12 +106,29 @@ pub(super) use futex;
 macro_rules! fault {
     () => {
         $crate::raw::text::lines! {
-        ".Lchitin_no_kick:",
-        "lea rax, [rip + chitin_stub_look]",
-        "cmp [rdx + 168], rax", // RIP in ucontext
+        ".Lchitin_no_kick:", // rax = RIP
+        "lea rsi, [rip + .Lchitin_ask_now]",
+        "lea rcx, [rip + chitin_stub_look]",
+        "cmp rax, rcx",
+        "je .Lchitin_send_on",
+        // While bytes are carried: they are not.
+        "cmp edi, {segv}",
+        "je .Lchitin_fault",
+        "cmp edi, {bus}",
         "jne .Lchitin_stopped",
-        "lea rax, [rip + .Lchitin_post]",
-        "mov [rdx + 168], rax",
+        ".Lchitin_fault:",
+        "lea rsi, [rip + chitin_stub_out_failed]",
+        "lea rcx, [rip + chitin_stub_out]",
+        "cmp rax, rcx",
+        "je .Lchitin_send_on",
+        "lea rcx, [rip + chitin_stub_copy]",
+        "cmp rax, rcx",
+        "jb .Lchitin_stopped",
+        "lea rsi, [rip + chitin_stub_copied]",
+        "cmp rax, rsi",
+        "jae .Lchitin_stopped",
+        ".Lchitin_send_on:",
+        "mov [rdx + 168], rsi",
         "add rsp, 8",
         "mov eax, {sys_rt_sigreturn}",
         "syscall",

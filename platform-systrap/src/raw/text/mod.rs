@@ -55,6 +55,8 @@ global_asm!(
     ".hidden chitin_stub_converted",
     ".globl chitin_stub_trap",
     ".hidden chitin_stub_trap",
+    ".globl chitin_stub_answered",
+    ".hidden chitin_stub_answered",
     // Rings the worker of this core if it sleeps. Takes rax, rcx, rdx, rsi, rdi, r11.
     ".macro CHITIN_RING",
     "mov ecx, 0x7b", // the kernel keeps the core's number in this segment's limit
@@ -75,6 +77,7 @@ global_asm!(
     "chitin_stub_start:",
     fast::load!(),
     guest::handler!(),
+    fast::answers!(),
     fast::fast!(),
     futex::futex!(),
     guest::answer!(),
@@ -130,6 +133,26 @@ global_asm!(
     fast_registers = const channel::FAST_REGISTERS,
     fast_signal = const channel::FAST_SIGNAL,
     taken = const channel::TAKEN,
+    cont = const channel::CONT,
+    header = const channel::HEADER,
+    ins = const channel::IN,
+    in_len = const channel::IN_LEN,
+    in_most = const channel::IN_MOST,
+    outs = const channel::OUTS,
+    outs_most = const channel::OUTS_MOST,
+    outs_stride = const channel::OUTS_STRIDE,
+    luggage = const config::LUGGAGE,
+    luggage_calls = const config::LUGGAGE_CALLS,
+    segv = const libc::SIGSEGV,
+    bus = const libc::SIGBUS,
+    silent = const channel::SILENT,
+    answers = const channel::ANSWERS,
+    numbers = const config::ANSWER_NUMBERS,
+    slots = const config::ANSWER_SLOTS,
+    call = const channel::CALL,
+    place = const channel::PLACE,
+    spin_hot = const config::SPIN_HOT,
+    serving = const config::SERVING,
     core = const channel::CORE,
     spinner = const config::SPINNER,
     spin_posted = const config::SPIN_POSTED,
@@ -174,6 +197,7 @@ unsafe extern "C" {
     static chitin_stub_back: u8;
     static chitin_stub_converted: u8;
     static chitin_stub_trap: u8;
+    static chitin_stub_answered: u8;
 }
 
 /// The bytes of the stub's code, to be mapped at [`layout::TEXT`].
@@ -202,6 +226,11 @@ pub fn compare_exchange() -> (u64, u64) {
 /// Where patched call sites go: the first instruction there is the only one that can fault.
 pub fn fast() -> u64 {
     offset(&raw const chitin_stub_fast)
+}
+
+/// Where a call stops that the stub has answered: `rax` is the result, and RCX says where the guest goes on.
+pub fn answered() -> u64 {
+    offset(&raw const chitin_stub_answered)
 }
 
 /// Where they go when they are to trap after all.

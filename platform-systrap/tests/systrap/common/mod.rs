@@ -82,8 +82,15 @@ impl Host {
         None
     }
 
-    /// The next event of a thread that runs.
+    /// The next event of a thread that runs, with all registers.
     pub fn event(&self, thread: &mut dyn GuestThread, regs: &mut Regs) -> Event {
+        let event = self.call(thread, regs);
+        thread.complete(regs);
+        event
+    }
+
+    /// The next event of a thread that runs; of a call only number and arguments.
+    pub fn call(&self, thread: &mut dyn GuestThread, regs: &mut Regs) -> Event {
         self.wait(std::future::poll_fn(|context| thread.poll_event(context, regs)))
     }
 
@@ -99,6 +106,7 @@ impl Host {
         let start = Instant::now();
         loop {
             if let Poll::Ready(event) = thread.poll_event(&mut context, regs) {
+                thread.complete(regs);
                 return Some(event);
             }
             if start.elapsed() > limit {

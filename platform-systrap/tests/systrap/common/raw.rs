@@ -73,6 +73,19 @@ guest!(
     "jmp guest_comparer",
 );
 
+// Makes the call whose number is in r15, forever, and leaves the result in r14.
+guest!(
+    asker,
+    "mov rax, r15",
+    "nop",
+    "nop",
+    "nop",
+    "syscall",
+    "mov r14, rax",
+    "inc rbx",
+    "jmp guest_asker",
+);
+
 // Calls forever.
 guest!(caller, "2:", "mov eax, 39", "syscall", "jmp 2b");
 

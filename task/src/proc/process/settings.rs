@@ -110,7 +110,10 @@ fn id_map(
             return Err(Errno::EINVAL);
         }
         let writer = reader(write.env).ok_or(Errno::EPERM)?.cred();
-        target.task()?.cred().user_ns.write_map(kind, &writer, write.bytes)?;
+        let task = target.task()?;
+        task.cred().user_ns.write_map(kind, &writer, write.bytes)?;
+        // Ids look different from inside now.
+        task.kernel.tree.lock().tasks().for_each(|task| task.refresh_answers());
         Ok(write.bytes.len())
     })
 }

@@ -80,7 +80,7 @@ fn transfer(
         return Err(Errno::EPERM.into());
     }
     let mm = target.mm().ok_or(Errno::ESRCH)?;
-    Ok(copy(cx.memory(), &local, mm.memory(), &remote, write)?)
+    Ok(copy(cx.mm.memory(), &local, mm.memory(), &remote, write)?)
 }
 
 /// The task with this number in the caller's pid namespace.
