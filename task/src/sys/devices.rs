@@ -119,7 +119,7 @@ impl File for MemoryFile {
     }
 
     fn write_at(&self, from: &mut dyn Source, at: WriteAt) -> Result<(usize, u64)> {
-        if self.kind == Kind::Full && from.remaining() > 0 {
+        if self.kind == Kind::Full {
             return Err(Errno::ENOSPC);
         }
         // `/dev/null` does not look at the bytes, so that bad pointers do not matter; the position moves.

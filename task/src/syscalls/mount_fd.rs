@@ -308,7 +308,11 @@ pub fn fsmount(cx: &mut Ctx<'_>, fd: Fd, flags: Flags, attributes: Flags) -> Sys
     }
     let attributes = attribute_flags(attributes.0.into())?;
     let new = with_context(cx, fd, |parameters| {
-        let Stage::Made(super_block, root) = &parameters.stage else { return Err(Errno::EINVAL) };
+        let (super_block, root) = match &parameters.stage {
+            Stage::Made(super_block, root) => (super_block, root),
+            Stage::Done => return Err(Errno::EBUSY),
+            Stage::New(_) | Stage::Change(_) => return Err(Errno::EINVAL),
+        };
         let new = NewMount {
             super_block: Arc::clone(super_block),
             root: Arc::clone(root),

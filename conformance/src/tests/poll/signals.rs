@@ -26,7 +26,7 @@ fn take(k: &dyn Kernel, fd: Fd) -> Result<i32> {
     k.read_some(fd, 128).map(|bytes| int(&bytes, 0))
 }
 
-tests! { "signalfd", "signalfd(2)";
+tests! { "signalfile", "signalfd(2)";
     [signalfd4] creation(k) {
         let fd = make(k, -1, bit(SIGUSR1), 0o2004000).unwrap();
         assert_eq!((k.fcntl(fd, 1, 0), k.fcntl(fd, 3, 0).unwrap() & 0o4000), (Ok(1), 0o4000));
