@@ -42,6 +42,8 @@ const WINDOW: u64 = 16 * 40_000;
 const PUSHED_OFF: u64 = 150_000;
 /// A worker that has found so much while it spun was worth it.
 const WORTH: u32 = 200;
+/// A worker that has found so much had its core for itself for long: to be pushed off it now and then is no reason to give up.
+const WELL_WORTH: u32 = 20_000;
 /// For how long nobody is asked to spin after it was in vain: the first time, and at most.
 const PAUSE: (u64, u64) = (1_000_000, 256_000_000);
 
@@ -169,6 +171,9 @@ impl Sleeper {
         let spinner = &self.shared.spinner;
         if found >= WORTH && is_alone {
             spinner.pause.store(PAUSE.0, Ordering::Relaxed);
+        } else if found >= WELL_WORTH {
+            spinner.pause.store(PAUSE.0, Ordering::Relaxed);
+            spinner.not_before.store(now() + PAUSE.0, Ordering::Relaxed);
         } else {
             let pause = spinner.pause.load(Ordering::Relaxed).clamp(PAUSE.0, PAUSE.1);
             let longer = if is_alone { pause * 2 } else { pause.max(PAUSE.1 / 8) * 2 };
