@@ -105,7 +105,9 @@ impl File for SocketFile {
             Err(Errno::ENOTTY) => {
                 let is_admin = context.has_capability(&self.net.user_ns, CAP_NET_ADMIN);
                 let loopback = &self.net.loopback;
-                super::interface::ioctl(loopback, is_admin, command, argument, context.memory())
+                let others = &self.net.inet;
+                let memory = context.memory();
+                super::interface::ioctl(loopback, others, is_admin, command, argument, memory)
             }
             result => result,
         }

@@ -6,17 +6,21 @@
 use core::net::IpAddr;
 
 use chitin_abi::net::{
-    AF_INET, ARPHRD_LOOPBACK, IFF_LOOPBACK, IFF_RUNNING, IFF_UP, IFNAME_LEN, IFREQ_DATA_LEN,
-    Ifconf, Ifreq, SIOCETHTOOL, SIOCGIFADDR, SIOCGIFBRDADDR, SIOCGIFCONF, SIOCGIFDSTADDR,
-    SIOCGIFFLAGS, SIOCGIFHWADDR, SIOCGIFINDEX, SIOCGIFMAP, SIOCGIFMETRIC, SIOCGIFMTU, SIOCGIFNAME,
-    SIOCGIFNETMASK, SIOCGIFTXQLEN, SIOCSIFADDR, SIOCSIFFLAGS, SIOCSIFMTU, SIOCSIFNETMASK,
-    SockaddrIn,
+    AF_INET, ARPHRD_ETHER, ARPHRD_LOOPBACK, IFF_LOOPBACK, IFF_RUNNING, IFF_UP, IFNAME_LEN,
+    IFREQ_DATA_LEN, Ifconf, Ifreq, SIOCETHTOOL, SIOCGIFADDR, SIOCGIFBRDADDR, SIOCGIFCONF,
+    SIOCGIFDSTADDR, SIOCGIFFLAGS, SIOCGIFHWADDR, SIOCGIFINDEX, SIOCGIFMAP, SIOCGIFMETRIC,
+    SIOCGIFMTU, SIOCGIFNAME, SIOCGIFNETMASK, SIOCGIFTXQLEN, SIOCSIFADDR, SIOCSIFFLAGS, SIOCSIFMTU,
+    SIOCSIFNETMASK, SockaddrIn,
 };
 use chitin_abi::{Errno, GuestAddr, Result};
 use chitin_mm::GuestMemory;
+use chitin_net_stack::{Interface, LOOPBACK};
 use parking_lot::Mutex;
 use zerocopy::network_endian::U16;
 use zerocopy::{FromZeros, IntoBytes};
+
+use super::inet::InetStack;
+use super::netlink::devices;
 
 /// The interface's number.
 pub const LOOPBACK_INDEX: i32 = 1;
@@ -112,13 +116,14 @@ impl Loopback {
 /// ENOTTY, ENODEV, EPERM, EADDRNOTAVAIL, EOPNOTSUPP, EFAULT.
 pub fn ioctl(
     loopback: &Loopback,
+    others: &InetStack,
     is_admin: bool,
     command: u32,
     argument: GuestAddr,
     memory: &dyn GuestMemory,
 ) -> Result<u64> {
     match command {
-        SIOCGIFCONF => return list(loopback, argument, memory),
+        SIOCGIFCONF => return list(loopback, others, argument, memory),
         SIOCSIFADDR | SIOCSIFFLAGS | SIOCSIFMTU | SIOCSIFNETMASK if !is_admin => {
             return Err(Errno::EPERM);
         }
@@ -130,6 +135,11 @@ pub fn ioctl(
     }
     let mut request = Ifreq::new_zeroed();
     memory.read(argument, request.as_mut_bytes())?;
+    if let Some(done) = of_other(others, command, &mut request) {
+        done?;
+        memory.write(argument, request.as_bytes())?;
+        return Ok(0);
+    }
     if command == SIOCGIFNAME {
         let index = request.data.first_chunk().map_or(0, |bytes| i32::from_ne_bytes(*bytes));
         if index != LOOPBACK_INDEX {
@@ -158,6 +168,56 @@ fn change(loopback: &Loopback, command: u32, request: &Ifreq) -> Option<Result<(
         SIOCSIFADDR | SIOCSIFMTU | SIOCSIFNETMASK | SIOCETHTOOL => Some(Err(Errno::EOPNOTSUPP)),
         _ => None,
     }
+}
+
+/// A request about another interface than the loopback interface; `None` where it is not about one.
+fn of_other(others: &InetStack, command: u32, request: &mut Ifreq) -> Option<Result<()>> {
+    let name = request.name;
+    let wanted = name.split(|byte| *byte == 0).next().unwrap_or_default();
+    let index = request.data.first_chunk().map_or(0, |bytes| i32::from_ne_bytes(*bytes));
+    others.with(|stack, _| {
+        let is_it = |one: &&Interface| match command {
+            SIOCGIFNAME => one.id.cast_signed() == index,
+            _ => one.config.name.as_bytes() == wanted,
+        };
+        let one = stack.interfaces().iter().filter(|one| one.id != LOOPBACK).find(is_it)?;
+        if command == SIOCGIFNAME {
+            request.name = padded(one.config.name.as_bytes());
+            return Some(Ok(()));
+        }
+        Some(answer_of_other(one, command).map(|data| request.data = data))
+    })
+}
+
+fn answer_of_other(one: &Interface, command: u32) -> Result<[u8; IFREQ_DATA_LEN]> {
+    let v4 = one.addresses.iter().find_map(|address| match address.ip {
+        IpAddr::V4(ip) => Some((ip, address)),
+        IpAddr::V6(_) => None,
+    });
+    let of_address = || v4.ok_or(Errno::EADDRNOTAVAIL);
+    Ok(match command {
+        SIOCGIFADDR | SIOCGIFDSTADDR => padded(address(of_address()?.0.octets()).as_bytes()),
+        SIOCGIFNETMASK => {
+            let bits = 32_u32.saturating_sub(of_address()?.1.prefix.into());
+            let mask = u32::MAX.checked_shl(bits).unwrap_or(0);
+            padded(address(mask.to_be_bytes()).as_bytes())
+        }
+        SIOCGIFBRDADDR => {
+            let broadcast = of_address()?.1.broadcast().map_or([0; 4], |ip| ip.octets());
+            padded(address(broadcast).as_bytes())
+        }
+        SIOCGIFFLAGS => padded(&(devices::flags_of(one) as u16).to_ne_bytes()),
+        SIOCGIFHWADDR => {
+            let mut bytes = ARPHRD_ETHER.to_ne_bytes().to_vec();
+            bytes.extend(one.mac().unwrap_or_default().0);
+            padded(&bytes)
+        }
+        SIOCGIFINDEX => padded(&one.id.to_ne_bytes()),
+        SIOCGIFMTU => padded(&one.config.mtu.to_ne_bytes()),
+        SIOCGIFTXQLEN => padded(&LOOPBACK_QUEUE.to_ne_bytes()),
+        SIOCGIFMAP | SIOCGIFMETRIC => [0; IFREQ_DATA_LEN],
+        _ => return Err(Errno::EOPNOTSUPP),
+    })
 }
 
 fn answer(loopback: &Loopback, command: u32) -> Result<[u8; IFREQ_DATA_LEN]> {
@@ -192,22 +252,33 @@ fn padded<const LENGTH: usize>(bytes: &[u8]) -> [u8; LENGTH] {
 }
 
 /// `SIOCGIFCONF`: the addresses of all interfaces that have one.
-fn list(loopback: &Loopback, argument: GuestAddr, memory: &dyn GuestMemory) -> Result<u64> {
+fn list(
+    loopback: &Loopback,
+    others: &InetStack,
+    argument: GuestAddr,
+    memory: &dyn GuestMemory,
+) -> Result<u64> {
     let mut conf = Ifconf::new_zeroed();
     memory.read(argument, conf.as_mut_bytes())?;
-    let entry = size_of::<Ifreq>() as i32;
-    if !loopback.has_address(false) {
-        conf.len = 0;
-    } else if conf.buf == 0 {
-        conf.len = entry;
-    } else if conf.len >= entry {
-        let data = answer(loopback, SIOCGIFADDR)?;
-        let request = Ifreq { name: padded::<IFNAME_LEN>(NAME), data };
-        memory.write(GuestAddr(conf.buf), request.as_bytes())?;
-        conf.len = entry;
-    } else {
-        conf.len = 0;
+    let mut entries = Vec::new();
+    if loopback.has_address(false) {
+        entries
+            .push(Ifreq { name: padded::<IFNAME_LEN>(NAME), data: answer(loopback, SIOCGIFADDR)? });
     }
+    others.with(|stack, _| {
+        for one in stack.interfaces().iter().filter(|one| one.id != LOOPBACK) {
+            if let Ok(data) = answer_of_other(one, SIOCGIFADDR) {
+                entries.push(Ifreq { name: padded(one.config.name.as_bytes()), data });
+            }
+        }
+    });
+    let entry = size_of::<Ifreq>() as i32;
+    if conf.buf != 0 {
+        entries.truncate(usize::try_from(conf.len / entry).unwrap_or(0));
+        let bytes: Vec<u8> = entries.iter().flat_map(|one| one.as_bytes().to_vec()).collect();
+        memory.write(GuestAddr(conf.buf), &bytes)?;
+    }
+    conf.len = entry * entries.len() as i32;
     memory.write(argument, conf.as_bytes())?;
     Ok(0)
 }

@@ -5,6 +5,7 @@
 //! `NETLINK_ROUTE` show the loopback interface, which can be brought up and down; `NETLINK_SOCK_DIAG` lists sockets.
 //! `NETLINK_KOBJECT_UEVENT` sockets can be bound and never receive anything.
 
+pub(in crate::socket) mod devices;
 pub(super) mod diag;
 mod route;
 

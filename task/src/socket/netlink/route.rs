@@ -9,14 +9,14 @@ use chitin_abi::net::{
     IFLA_GROUP, IFLA_IFNAME, IFLA_MTU, IFLA_OPERSTATE, IFLA_QDISC, IFLA_TXQLEN, IfAddrMsg,
     IfInfoMsg, IfaCacheinfo, NLM_F_DUMP, NLM_F_EXCL, NLM_F_MULTI, NLM_F_REPLACE, NLMSG_DONE,
     NlMsgHdr, RT_SCOPE_HOST, RT_SCOPE_UNIVERSE, RT_TABLE_LOCAL, RTA_DST, RTA_OIF, RTA_PREFSRC,
-    RTA_TABLE, RTM_DELADDR, RTM_GETADDR, RTM_GETLINK, RTM_GETROUTE, RTM_NEWADDR, RTM_NEWLINK,
-    RTM_NEWROUTE, RTM_SETLINK, RTN_LOCAL, RTPROT_KERNEL, RtAttr, RtMsg, nl_align,
+    RTA_TABLE, RTM_DELADDR, RTM_GETADDR, RTM_GETLINK, RTM_GETNEIGH, RTM_GETROUTE, RTM_NEWADDR,
+    RTM_NEWLINK, RTM_NEWROUTE, RTM_SETLINK, RTN_LOCAL, RTPROT_KERNEL, RtAttr, RtMsg, nl_align,
 };
 use chitin_abi::process::CAP_NET_ADMIN;
 use chitin_abi::{Errno, Result};
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::Dump;
+use super::{Dump, devices};
 use crate::socket::Caller;
 use crate::socket::interface::{LOOPBACK_INDEX, LOOPBACK_MTU, LOOPBACK_QUEUE, Loopback};
 
@@ -46,10 +46,17 @@ pub(super) fn answer(
     let loopback = &caller.net().loopback;
     match header.kind {
         RTM_GETLINK if is_dump => link(loopback, &mut dump, flags),
-        RTM_GETLINK => {
-            find_link(body)?;
-            link(loopback, &mut dump, flags);
-        }
+        RTM_GETLINK => match find_device(body, caller) {
+            Some(id) => caller.net().inet.with(|stack, _| {
+                if let Some(one) = stack.interface(id) {
+                    devices::link(one, &mut dump, flags);
+                }
+            }),
+            None => {
+                find_link(body)?;
+                link(loopback, &mut dump, flags);
+            }
+        },
         RTM_GETADDR if is_dump => addresses(loopback, &mut dump, family, flags),
         RTM_GETROUTE if is_dump => routes(loopback, &mut dump, family, flags),
         RTM_GETROUTE => {
@@ -65,6 +72,9 @@ pub(super) fn answer(
         _ => return Err(Errno::EOPNOTSUPP),
     }
     answers.push(dump.finish());
+    if is_dump {
+        show_devices(header, family, port, caller, answers);
+    }
     answers.retain(|answer| !answer.is_empty());
     if is_dump {
         let mut done = Dump::new(header, port);
@@ -72,6 +82,60 @@ pub(super) fn answer(
         answers.push(done.finish());
     }
     Ok(())
+}
+
+/// The number of an interface beside the loopback interface that a request means.
+fn find_device(body: &[u8], caller: &Caller<'_>) -> Option<u32> {
+    let (info, attributes) = IfInfoMsg::read_from_prefix(body).ok()?;
+    let name = find_attribute(attributes, IFLA_IFNAME).ok().flatten();
+    let name = name.map(|name| name.split(|byte| *byte == 0).next().unwrap_or_default());
+    caller.net().inet.with(|stack, _| {
+        devices::others(stack)
+            .find(|one| match info.index {
+                0 => name == Some(one.config.name.as_bytes()),
+                index => index == one.id.cast_signed(),
+            })
+            .map(|one| one.id)
+    })
+}
+
+/// What a dump shows of interfaces beside the loopback interface: a message for each, so that none grows too long.
+fn show_devices(
+    header: &NlMsgHdr,
+    family: u32,
+    port: u32,
+    caller: &Caller<'_>,
+    answers: &mut Vec<Vec<u8>>,
+) {
+    let mut show = |fill: &mut dyn FnMut(&mut Dump<'_>)| {
+        let mut dump = Dump::new(header, port);
+        fill(&mut dump);
+        answers.push(dump.finish());
+    };
+    let flags = NLM_F_MULTI;
+    caller.net().inet.with(|stack, _| match header.kind {
+        RTM_GETLINK => {
+            for one in devices::others(stack) {
+                show(&mut |dump| devices::link(one, dump, flags));
+            }
+        }
+        RTM_GETADDR => {
+            for one in devices::others(stack) {
+                show(&mut |dump| devices::addresses(one, dump, family, flags));
+            }
+        }
+        RTM_GETROUTE => {
+            for route in stack.routes().iter().filter(|one| devices::wants_route(family, one)) {
+                show(&mut |dump| devices::route(route, dump, flags));
+            }
+        }
+        RTM_GETNEIGH => {
+            for one in devices::others(stack) {
+                show(&mut |dump| devices::neighbours(stack, one.id, dump, family, flags));
+            }
+        }
+        _ => {}
+    });
 }
 
 /// Brings the interface up or down.
