@@ -18,8 +18,9 @@ from typing import Callable, Iterator
 
 Results = dict[str, str]
 
-# The tests' parent, which inside is process 1: whatever is that itself adopts orphans and has no parent of its own.
-PARENT = ["sh", "-c", '"$@"; exit $?', "outside"]
+# The tests' parent inside, which is process 1: whatever is that itself adopts orphans,
+# and has no parent and no group of its own.
+PARENT = ["sh", "-c", 'setsid -w "$@"; exit $?', "outside"]
 MOST_RESTARTS = 20
 
 
@@ -78,7 +79,8 @@ def run_unit(unit: Unit, prefix: list[str], log: Path) -> Results:
     command = unit.command
     log.unlink(missing_ok=True)
     for _ in range(MOST_RESTARTS):
-        text, code = run_command(prefix + PARENT + command, unit.limit, log, unit.environment)
+        words = [*prefix, *PARENT, *command] if prefix else command
+        text, code = run_command(words, unit.limit, log, unit.environment)
         found = unit.parse(text, code)
         results |= found
         stuck = any(outcome in ("hang", "crash") for outcome in found.values())

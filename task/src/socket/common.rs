@@ -56,6 +56,8 @@ pub struct Common {
     pub oob_inline: AtomicBool,
     /// `SO_TIMESTAMP`.
     pub timestamp: AtomicBool,
+    /// `SO_TIMESTAMPNS`: the same in nanoseconds; one excludes the other.
+    pub timestamp_nanos: AtomicBool,
     /// `SO_RCVLOWAT`.
     pub receive_low: AtomicU32,
     /// `SO_PEEK_OFF`; negative for none.
@@ -87,6 +89,7 @@ impl Default for Common {
             broadcast: AtomicBool::new(false),
             oob_inline: AtomicBool::new(false),
             timestamp: AtomicBool::new(false),
+            timestamp_nanos: AtomicBool::new(false),
             receive_low: AtomicU32::new(1),
             peek_offset: AtomicI32::new(-1),
             linger: Mutex::default(),
@@ -167,6 +170,7 @@ impl Common {
             SO_BROADCAST => &self.broadcast,
             SO_OOBINLINE => &self.oob_inline,
             SO_TIMESTAMP_OLD | SO_TIMESTAMP_NEW => &self.timestamp,
+            SO_TIMESTAMPNS_OLD | SO_TIMESTAMPNS_NEW => &self.timestamp_nanos,
             _ => return None,
         })
     }
@@ -185,9 +189,9 @@ struct Inert {
 const fn inert(name: u32, domain: u32) -> Option<Inert> {
     let is_inet = matches!(domain, AF_INET | AF_INET6);
     let (first, most, width) = match name {
-        SO_DEBUG | SO_DONTROUTE | SO_NO_CHECK | SO_RXQ_OVFL | SO_TIMESTAMPNS_OLD
-        | SO_TIMESTAMPNS_NEW | SO_WIFI_STATUS | SO_NOFCS | SO_LOCK_FILTER | SO_SELECT_ERR_QUEUE
-        | SO_PREFER_BUSY_POLL | SO_RCVMARK | SO_RCVPRIORITY => (0, None, 4),
+        SO_DEBUG | SO_DONTROUTE | SO_NO_CHECK | SO_RXQ_OVFL | SO_WIFI_STATUS | SO_NOFCS
+        | SO_LOCK_FILTER | SO_SELECT_ERR_QUEUE | SO_PREFER_BUSY_POLL | SO_RCVMARK
+        | SO_RCVPRIORITY => (0, None, 4),
         SO_PASSSEC if !is_inet => (0, None, 4),
         SO_TIMESTAMPING_OLD | SO_TIMESTAMPING_NEW => (0, Some(0x7ffff), 8),
         SO_MAX_PACING_RATE => (-1, Some(i32::MAX), 8),
@@ -304,6 +308,13 @@ pub fn set(socket: &dyn Socket, name: u32, value: &[u8], caller: &Caller<'_>) ->
     let on = number != 0;
     if let Some(switch) = common.switch(name) {
         switch_allowed(socket, name, on)?;
+        if matches!(
+            name,
+            SO_TIMESTAMP_OLD | SO_TIMESTAMP_NEW | SO_TIMESTAMPNS_OLD | SO_TIMESTAMPNS_NEW
+        ) {
+            common.timestamp.store(false, Ordering::Relaxed);
+            common.timestamp_nanos.store(false, Ordering::Relaxed);
+        }
         switch.store(on, Ordering::Relaxed);
         socket.switched();
         return Ok(());

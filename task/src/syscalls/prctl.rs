@@ -12,9 +12,10 @@ use chitin_abi::process::{
     PR_GET_TIMING, PR_GET_TSC, PR_MCE_KILL_GET, PR_SET_CHILD_SUBREAPER, PR_SET_DUMPABLE,
     PR_SET_KEEPCAPS, PR_SET_MM, PR_SET_NAME, PR_SET_NO_NEW_PRIVS, PR_SET_PDEATHSIG, PR_SET_PTRACER,
     PR_SET_SECCOMP, PR_SET_SECUREBITS, PR_SET_THP_DISABLE, PR_SET_TIMERSLACK, PR_SET_TIMING,
-    PR_SET_TSC, PR_SET_VMA, PR_SET_VMA_ANON_NAME, PR_TIMING_STATISTICAL, PR_TSC_ENABLE,
-    SECBIT_KEEP_CAPS, SECBIT_KEEP_CAPS_LOCKED, SECBIT_NO_CAP_AMBIENT_RAISE, SECURE_ALL_BITS,
-    SECURE_ALL_LOCKS, TASK_COMM_LEN,
+    PR_SET_TSC, PR_SET_VMA, PR_SET_VMA_ANON_NAME, PR_TASK_PERF_EVENTS_DISABLE,
+    PR_TASK_PERF_EVENTS_ENABLE, PR_TIMING_STATISTICAL, PR_TSC_ENABLE, SECBIT_KEEP_CAPS,
+    SECBIT_KEEP_CAPS_LOCKED, SECBIT_NO_CAP_AMBIENT_RAISE, SECURE_ALL_BITS, SECURE_ALL_LOCKS,
+    TASK_COMM_LEN,
 };
 use chitin_abi::{Errno, GuestAddr, Result};
 
@@ -230,6 +231,8 @@ fn thread_attribute(cx: &mut Ctx<'_>, op: u32, arg: u64) -> SysResult {
             cx.write(GuestAddr(arg), &task.clear_child_tid.load(Ordering::Relaxed))?;
         }
         PR_MCE_KILL_GET => return Ok(2),
+        // There are no events that could be stopped.
+        PR_TASK_PERF_EVENTS_DISABLE | PR_TASK_PERF_EVENTS_ENABLE => {}
         // Nobody traces, so whoever is allowed to makes no difference.
         PR_SET_PTRACER => {}
         PR_GET_IO_FLUSHER | PR_SET_MM => return Err(Errno::EPERM.into()),

@@ -32,7 +32,7 @@ use bytes::Bytes;
 use chitin_abi::net::{
     AF_INET, AF_INET6, IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_RAW, IPPROTO_TCP, IPPROTO_UDP,
     IPPROTO_UDPLITE, MSG_DONTWAIT, MSG_ERRQUEUE, MSG_OOB, MSG_PEEK, MSG_TRUNC, SCM_TIMESTAMP,
-    SIOCATMARK, SIOCINQ, SIOCOUTQ, SOCK_DGRAM, SOCK_RAW, SOCK_STREAM, SOL_SOCKET,
+    SCM_TIMESTAMPNS, SIOCATMARK, SIOCINQ, SIOCOUTQ, SOCK_DGRAM, SOCK_RAW, SOCK_STREAM, SOL_SOCKET,
 };
 use chitin_abi::poll::PollEvents;
 use chitin_abi::process::{CAP_NET_BIND_SERVICE, CAP_NET_RAW};
@@ -386,6 +386,10 @@ impl InetSocket {
         if self.common.timestamp.load(Ordering::Relaxed) {
             let now = Timeval::from_nanos(self.net.inet.clock.realtime_nanos());
             received.control.other.push(options::raw(SOL_SOCKET, SCM_TIMESTAMP, now.as_bytes()));
+        }
+        if self.common.timestamp_nanos.load(Ordering::Relaxed) {
+            let now = self.net.inet.clock.realtime();
+            received.control.other.push(options::raw(SOL_SOCKET, SCM_TIMESTAMPNS, now.as_bytes()));
         }
         Ok(received)
     }

@@ -2,18 +2,19 @@
 //!
 //! What the loopback stack has no use for is checked, kept and shown.
 
-use core::net::IpAddr;
+use core::net::{IpAddr, SocketAddr};
 use core::sync::atomic::Ordering;
 
 use chitin_abi::net::{
-    IP_HDRINCL, IP_MTU_DISCOVER, IP_MULTICAST_IF, IP_PKTINFO, IP_RECVTOS, IP_RECVTTL, IP_TOS,
-    IP_TTL, IP_UNICAST_IF, IPV6_ADDR_PREFERENCES, IPV6_HOPLIMIT, IPV6_MTU_DISCOVER,
-    IPV6_MULTICAST_IF, IPV6_PKTINFO, IPV6_RECVHOPLIMIT, IPV6_RECVPKTINFO, IPV6_RECVTCLASS,
-    IPV6_TCLASS, IPV6_UNICAST_HOPS, IPV6_UNICAST_IF, IPV6_V6ONLY, In6Pktinfo, InPktinfo,
-    SO_PEERGROUPS, SO_PEERNAME, SO_PEERPIDFD, SOL_ICMPV6, SOL_IP, SOL_IPV6, SOL_RAW, SOL_SOCKET,
-    SOL_TCP, SOL_UDP, SOL_UDPLITE, TCP_CONGESTION, TCP_CORK, TCP_DEFER_ACCEPT, TCP_INFO,
-    TCP_KEEPCNT, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_LINGER2, TCP_MAXSEG, TCP_NODELAY, TCP_REPAIR,
-    TCP_SYNCNT, TCP_THIN_DUPACK, TCP_ULP, TCP_USER_TIMEOUT, TCP_WINDOW_CLAMP, TcpInfo,
+    IP_HDRINCL, IP_MTU_DISCOVER, IP_MULTICAST_IF, IP_ORIGDSTADDR, IP_PKTINFO, IP_RECVORIGDSTADDR,
+    IP_RECVTOS, IP_RECVTTL, IP_TOS, IP_TTL, IP_UNICAST_IF, IPV6_ADDR_PREFERENCES, IPV6_HOPLIMIT,
+    IPV6_MTU_DISCOVER, IPV6_MULTICAST_IF, IPV6_ORIGDSTADDR, IPV6_PKTINFO, IPV6_RECVHOPLIMIT,
+    IPV6_RECVORIGDSTADDR, IPV6_RECVPKTINFO, IPV6_RECVTCLASS, IPV6_TCLASS, IPV6_UNICAST_HOPS,
+    IPV6_UNICAST_IF, IPV6_V6ONLY, In6Pktinfo, InPktinfo, SO_PEERGROUPS, SO_PEERNAME, SO_PEERPIDFD,
+    SOL_ICMPV6, SOL_IP, SOL_IPV6, SOL_RAW, SOL_SOCKET, SOL_TCP, SOL_UDP, SOL_UDPLITE,
+    TCP_CONGESTION, TCP_CORK, TCP_DEFER_ACCEPT, TCP_INFO, TCP_KEEPCNT, TCP_KEEPIDLE, TCP_KEEPINTVL,
+    TCP_LINGER2, TCP_MAXSEG, TCP_NODELAY, TCP_REPAIR, TCP_SYNCNT, TCP_THIN_DUPACK, TCP_ULP,
+    TCP_USER_TIMEOUT, TCP_WINDOW_CLAMP, TcpInfo,
 };
 use chitin_abi::{Errno, Result};
 use chitin_net_stack::{CongestionControl, Datagram, Marks, Proto};
@@ -291,6 +292,8 @@ impl InetSocket {
     pub(super) fn attach_header_info(&self, datagram: &Datagram, control: &mut Control) {
         let index = datagram.interface.map_or(LOOPBACK, u32::cast_signed);
         let asked = |level, name| self.value(level, name).is_some_and(|value| value != 0);
+        let port = self.with(|stack, _| stack.local_address(self.id)).map_or(0, |own| own.port());
+        let destination = super::address::emit(SocketAddr::new(datagram.to, port));
         let mut attach = |level, kind, data: &[u8]| control.other.push(raw(level, kind, data));
         let (hops, class) = (i32::from(datagram.hops), i32::from(datagram.class));
         match datagram.to {
@@ -299,6 +302,9 @@ impl InetSocket {
                 let info = InPktinfo { ifindex: index, spec_dst: octets, addr: octets };
                 if asked(SOL_IP, IP_PKTINFO) {
                     attach(SOL_IP, IP_PKTINFO, info.as_bytes());
+                }
+                if asked(SOL_IP, IP_RECVORIGDSTADDR) {
+                    attach(SOL_IP, IP_ORIGDSTADDR, &destination);
                 }
                 if asked(SOL_IP, IP_RECVTTL) {
                     attach(SOL_IP, IP_TTL, &hops.to_ne_bytes());
@@ -311,6 +317,9 @@ impl InetSocket {
                 let info = In6Pktinfo { addr: to.octets(), ifindex: index.cast_unsigned() };
                 if asked(SOL_IPV6, IPV6_RECVPKTINFO) {
                     attach(SOL_IPV6, IPV6_PKTINFO, info.as_bytes());
+                }
+                if asked(SOL_IPV6, IPV6_RECVORIGDSTADDR) {
+                    attach(SOL_IPV6, IPV6_ORIGDSTADDR, &destination);
                 }
                 if asked(SOL_IPV6, IPV6_RECVHOPLIMIT) {
                     attach(SOL_IPV6, IPV6_HOPLIMIT, &hops.to_ne_bytes());
