@@ -122,7 +122,11 @@ impl InetSocket {
                 Ok(value.to_ne_bytes().to_vec())
             }
             Shown::Empty => Ok(Vec::new()),
-            Shown::Mtu if self.peer_address().is_ok() => Ok(LOOPBACK_MTU.to_ne_bytes().to_vec()),
+            Shown::Mtu if self.peer_address().is_ok() => {
+                // IPv4 cannot say more in a header.
+                let most = if level == SOL_IP { u32::from(u16::MAX) } else { LOOPBACK_MTU };
+                Ok(most.min(LOOPBACK_MTU).to_ne_bytes().to_vec())
+            }
             Shown::Mtu => Err(Errno::ENOTCONN),
             Shown::Fails(errno) => Err(errno),
         }
