@@ -138,9 +138,20 @@ impl Client {
         }
     }
 
-    /// Begins to talk: asks for the extended version.
+    /// Begins to talk: asks for the extended version. A server that has never heard of it should answer with the
+    /// plain one; of one that does not, [`Client::next_answer`] says [`ClientError::Version`], and
+    /// [`Client::begin_plain`] may be tried.
     pub fn begin(&mut self, out: &mut Vec<u8>) {
-        let version = Text(VERSION_EXTENDED);
+        self.ask_version(VERSION_EXTENDED, out);
+    }
+
+    /// Begins to talk: asks for plain 9P2000.L.
+    pub fn begin_plain(&mut self, out: &mut Vec<u8>) {
+        self.ask_version(VERSION_PLAIN, out);
+    }
+
+    fn ask_version(&mut self, version: &[u8], out: &mut Vec<u8>) {
+        let version = Text(version);
         let request = Request::Version { message_size: MAX_MESSAGE, version };
         self.waiting.clear();
         self.waiting.insert(NO_TAG, request.reply_kind());
