@@ -210,7 +210,16 @@ pub(super) fn remove(dir: &GoferInode, name: &[u8], flags: u32) -> Result<()> {
     let request = Request::UnlinkAt { dir: fid.number(), name: component(name)?, flags };
     if !dir.fs.session.is_extended() {
         let victim = known(dir, name)?;
-        dir.fs.session.order(&request)?;
+        match dir.fs.session.order(&request) {
+            // An older server: by a fid of what is to go, which goes with it.
+            Err(Errno::EOPNOTSUPP) => {
+                let (fid, _) = dir.fs.session.walk(fid.number(), component(name)?)?;
+                let result = dir.fs.session.order(&Request::Remove { fid: fid.number() });
+                fid.never_made();
+                result?;
+            }
+            result => result?,
+        }
         if let Some(victim) = victim {
             victim.changed();
         }
@@ -282,12 +291,22 @@ fn rename_plain(
     }
     let (from, onto) = (dir.fid()?, to.fid()?);
     let (moved, replaced) = (known(dir, old_name)?, known(to, new_name)?);
-    dir.fs.session.order(&Request::RenameAt {
+    let (old_name, new_component) = (component(old_name)?, component(new_name)?);
+    let request = Request::RenameAt {
         old_dir: from.number(),
-        old_name: component(old_name)?,
+        old_name,
         new_dir: onto.number(),
-        new_name: component(new_name)?,
-    })?;
+        new_name: new_component,
+    };
+    match dir.fs.session.order(&request) {
+        // An older server: by a fid of what is to be renamed.
+        Err(Errno::EOPNOTSUPP) => {
+            let (fid, _) = dir.fs.session.walk(from.number(), old_name)?;
+            let (fid, dir_fid) = (fid.number(), onto.number());
+            dir.fs.session.order(&Request::Rename { fid, dir: dir_fid, name: new_component })?;
+        }
+        result => result?,
+    }
     if let Some(moved) = moved {
         moved.moved_to(Place { parent: to.this(), name: new_name.into() });
         moved.changed();

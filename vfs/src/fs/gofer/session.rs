@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use chitin_abi::{Errno, Result};
-use chitin_gofer_proto::client::{Answer, Client, Fids};
+use chitin_gofer_proto::client::{Answer, Client, ClientError, Fids};
 use chitin_gofer_proto::donate::Received;
 use chitin_gofer_proto::message::{
     Attr, GETATTR_ALL, List, MAX_LIST, NO_FID, Reply, Request, ShortList, Text, Walked,
@@ -100,11 +100,10 @@ impl Session {
             received: Received::new(DESCRIPTORS),
         };
         line.client.begin(&mut line.out);
-        line.send()?;
-        while !line.client.is_ready() {
-            line.client.next_answer().map_err(|_| Errno::EPROTO)?;
-            if !line.client.is_ready() {
-                line.fill()?;
+        if line.agree()? == Agreement::Refused {
+            line.client.begin_plain(&mut line.out);
+            if line.agree()? == Agreement::Refused {
+                return Err(Errno::EPROTO);
             }
         }
         let (extended, io_size) = (line.client.is_extended(), line.client.io_size());
@@ -323,7 +322,29 @@ enum Lost {
     Session,
 }
 
+/// What became of a proposed version.
+#[derive(PartialEq, Eq)]
+enum Agreement {
+    Reached,
+    /// The server does not know it.
+    Refused,
+}
+
 impl Line {
+    /// Proposes the version that has been begun with.
+    fn agree(&mut self) -> Result<Agreement> {
+        self.send()?;
+        loop {
+            match self.client.next_answer() {
+                Ok(Some(_)) if self.client.is_ready() => return Ok(Agreement::Reached),
+                Ok(Some(_)) => return Err(Errno::EPROTO),
+                Ok(None) => self.fill()?,
+                Err(ClientError::Version) => return Ok(Agreement::Refused),
+                Err(_) => return Err(Errno::EPROTO),
+            }
+        }
+    }
+
     fn send(&mut self) -> Result<()> {
         let mut rest = self.out.as_slice();
         while !rest.is_empty() {
