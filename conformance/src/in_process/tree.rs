@@ -63,7 +63,7 @@ const LINKS: [(&[u8], &[u8]); 5] = [
 type Instance = (Arc<SuperBlock>, Arc<dyn Inode>);
 
 fn mount_of((super_block, root): Instance, source: &[u8]) -> NewMount {
-    NewMount { super_block, root, flags: MountFlags::empty(), source: source.to_vec() }
+    NewMount { super_block, root, flags: MountFlags::REL_ATIME, source: source.to_vec() }
 }
 
 fn tmpfs() -> Result<Instance> {

@@ -85,6 +85,7 @@ pub fn all() -> &'static [Family] {
 /// The test of this full name (`family/name`).
 pub fn find(full: &str) -> Option<&'static Test> {
     let (family, name) = full.split_once('/')?;
-    let family = all().iter().find(|candidate| candidate.name == family)?;
-    family.tests.iter().find(|test| test.name == name)
+    // More than one file may add to a family.
+    let mut families = all().iter().filter(|candidate| candidate.name == family);
+    families.find_map(|family| family.tests.iter().find(|test| test.name == name))
 }
