@@ -79,6 +79,17 @@ pub fn pauses(nanoseconds: u64) -> u32 {
     (nanoseconds / each) as u32 + 1
 }
 
+/// So many nanoseconds in ticks of the time stamp counter.
+pub fn ticks(nanoseconds: u64) -> u32 {
+    let (start, first) = (now(), host::ticks());
+    while now() - start < 20_000 {
+        core::hint::spin_loop();
+    }
+    let (time, count) = (now() - start, host::ticks().saturating_sub(first));
+    let ticks = u128::from(count) * u128::from(nanoseconds) / u128::from(time.max(1));
+    u32::try_from(ticks).unwrap_or(u32::MAX)
+}
+
 /// The monotonic clock, nanoseconds.
 fn now() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);

@@ -72,6 +72,8 @@ pub mod config {
     pub const CORES: u64 = 0x4a4;
     /// Pauses between two looks at a futex's word.
     pub const LOOK_PAUSES: u64 = 0x4a8;
+    /// Ticks of the time stamp counter: who has looked at a futex's word for longer has lost its core meanwhile.
+    pub const LOOK_TICKS: u64 = 0x4ac;
     /// `struct timespec`: for how long the warden waits for operations that another thread carries out.
     pub const CARRY_PATIENCE: u64 = 0x490;
     /// Instructions of the filters.

@@ -34,6 +34,8 @@ const CARRY_PATIENCE: u64 = 20;
 /// Nanoseconds between two looks of a stub at a futex's word: often enough not to be late, and seldom enough to leave the
 /// word to whom is to change it.
 const LOOK: u64 = 300;
+/// Who has looked for so many nanoseconds has lost its core to others meanwhile.
+const LOST: u64 = 100_000;
 /// How long the first stub may take to say hello.
 const PATIENCE: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
 
@@ -253,6 +255,7 @@ fn configure(orders: &Arena, descriptors: Descriptors, fsgsbase: bool) -> io::Re
     orders.store64(config::ONE, 1);
     orders.store64(config::CARRY_PATIENCE, CARRY_PATIENCE);
     orders.store32(config::LOOK_PAUSES, doorbell::pauses(LOOK));
+    orders.store32(config::LOOK_TICKS, doorbell::ticks(LOST));
     configure_answers(orders);
     luggage::configure(orders);
     let (posted, taken) = doorbell::looks();

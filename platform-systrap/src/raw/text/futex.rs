@@ -6,7 +6,8 @@
 //! - A wait whose word has another value is answered here.
 //! - A wait without a time limit looks at the word for some microseconds before it goes to the sentry, while there is a core
 //!   for each guest that runs: who is to change it runs on one. Nobody can tell that from a caller that was late. How long
-//!   depends on what came of it before: a thread that has waited in vain looks less the next times.
+//!   depends on what came of it before: a thread that has waited in vain looks less the next times, and one that has lost
+//!   its core meanwhile does not look for a while.
 //!
 //! The word may not be readable. The fault is at `chitin_stub_look`, and the handler sends the thread on to ask the sentry.
 //!
@@ -41,13 +42,13 @@ macro_rules! futex {
         ".Lchitin_futex_wait:",
         "cmp qword ptr [rbx + {fast_registers} + 2 * 8], 0", // the time limit
         "jne .Lchitin_ask_now",
-        "mov edx, [rbx + {fast_registers} + 12 * 8]",
+        "mov r12d, [rbx + {fast_registers} + 12 * 8]",
         "mov r8, {config}",
         "mov r9d, [rbx + {patience}]",
         "xor r10d, r10d",
         ".Lchitin_futex_look:",
         "chitin_stub_look:",
-        "cmp [rdi], edx",
+        "cmp [rdi], r12d",
         "jne .Lchitin_futex_changed",
         "cmp r10d, r9d",
         "jge .Lchitin_futex_vain",
@@ -56,6 +57,11 @@ macro_rules! futex {
         "ja .Lchitin_ask_now",
         "cmp dword ptr [rbx + {kicked}], 0",
         "jne .Lchitin_ask_now",
+        "test r10d, r10d",
+        "jnz .Lchitin_futex_again",
+        "rdtsc",
+        "mov r13d, eax",
+        ".Lchitin_futex_again:",
         "add r10d, 1",
         "mov ecx, [r8 + {look_pauses}]",
         ".Lchitin_futex_pause:",
@@ -80,9 +86,16 @@ macro_rules! futex {
         "mov qword ptr [rbx + {call}], -{eagain}",
         "test r10d, r10d",
         "jz chitin_stub_back",
-        "lea eax, [r9 + r9 + 1]",
-        "cmp eax, {patience_most}",
-        "cmova eax, r9d",
+        // Twice as long the next time; not if this took so long that others must have had this core.
+        "rdtsc",
+        "sub eax, r13d",
+        "mov ecx, {patience_none}",
+        "lea edx, [r9 + r9 + 1]",
+        "cmp edx, {patience_most}",
+        "cmovg edx, r9d",
+        "cmp eax, [r8 + {look_ticks}]",
+        "mov eax, edx",
+        "cmova eax, ecx",
         "mov [rbx + {patience}], eax",
         "jmp chitin_stub_back",
         ".Lchitin_futex_wake:",

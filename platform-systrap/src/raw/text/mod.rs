@@ -113,6 +113,7 @@ global_asm!(
     running = const config::RUNNING,
     cores = const config::CORES,
     look_pauses = const config::LOOK_PAUSES,
+    look_ticks = const config::LOOK_TICKS,
     waiters = const reply::WAITERS,
     waiters_mask = const reply::WAITERS_COUNT - 1,
     eagain = const libc::EAGAIN,
