@@ -1,7 +1,7 @@
 //! What the guest's memory learns when a thread ends: `set_robust_list(2)`, `set_tid_address(2)`.
 //!
 //! The list is the guest's and may be anything: at most [`ROBUST_LIST_MAX`] entries are looked at, and whatever
-//! cannot be read ends the walk.
+//! cannot be read, or has been looked at before, ends the walk. Costs: two reads of guest memory per entry.
 
 use core::sync::atomic::Ordering;
 
@@ -54,6 +54,26 @@ impl Entry {
     }
 }
 
+/// Notices that a list goes in circles, before it has gone round three times.
+#[derive(Default)]
+struct Round {
+    mark: u64,
+    steps: u32,
+    until: u32,
+}
+
+impl Round {
+    /// Whether this entry has been seen before.
+    fn has_seen(&mut self, addr: u64) -> bool {
+        if self.steps == self.until {
+            *self = Self { mark: addr, steps: 0, until: self.until.max(1).saturating_mul(2) };
+            return false;
+        }
+        self.steps = self.steps.saturating_add(1);
+        addr == self.mark
+    }
+}
+
 fn read_pointer(mm: &Mm, addr: u64) -> Result<Entry> {
     let mut bytes = [0; 8];
     mm.memory().read(GuestAddr(addr), &mut bytes)?;
@@ -66,8 +86,9 @@ fn walk(table: &FutexTable, mm: &Mm, head: GuestAddr, number: u32) -> Result<()>
     let pending = Entry::decode(list.list_op_pending);
     let word = |entry: Entry| GuestAddr(entry.addr.wrapping_add(list.futex_offset.cast_unsigned()));
     let mut entry = Entry::decode(list.list);
+    let mut round = Round::default();
     for _ in 0..ROBUST_LIST_MAX {
-        if entry.addr == head.0 {
+        if entry.addr == head.0 || round.has_seen(entry.addr) {
             break;
         }
         // The next entry is read first: waking may let another thread free this one.
@@ -116,4 +137,25 @@ fn bury(
         wake_one(table, mm, addr);
     }
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Round;
+
+    #[test]
+    fn circles_are_noticed_and_nothing_else() {
+        let mut round = Round::default();
+        assert!((1..5000).all(|addr| !round.has_seen(addr)));
+        for tail in 0..40_u64 {
+            for len in 1..40_u64 {
+                let mut round = Round::default();
+                let list =
+                    (0..1000).map(|at| if at < tail { 1 + at } else { 100 + (at - tail) % len });
+                let seen = list.take_while(|addr| !round.has_seen(*addr)).count() as u64;
+                assert!(seen >= tail + len, "all of it is looked at");
+                assert!(seen <= 3 * (tail + len) + 2, "{tail} {len}: {seen}");
+            }
+        }
+    }
 }

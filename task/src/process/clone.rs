@@ -4,8 +4,8 @@
 //! another one gets a copy of the address space from the platform. Everything that can fail is done before the
 //! child enters the tree, where others see it; its future starts afterwards.
 //!
-//! Costs: one or two round trips to the host (fork, spawn), one allocation each for task, process, id and
-//! future.
+//! Costs: one or two round trips to the host (fork, spawn), of which a thread that the caller can clone itself takes one
+//! hand-over to the caller; one allocation each for task, process, id and future.
 
 use core::sync::atomic::Ordering;
 use std::sync::Arc;

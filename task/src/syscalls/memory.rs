@@ -1,8 +1,8 @@
 //! Memory: `mmap(2)` and its relatives.
 //!
 //! The rules are those of [`chitin_mm::space::Space`]; a handler here finds out what the caller may do, has the
-//! space plan, and the platform carry the plan out. Costs: one round trip to the stub per call that changes
-//! something.
+//! space plan, and the calling guest thread or the platform carry the plan out. Costs: nothing but the host's calls where the
+//! guest thread does it, else one round trip to the stub per call that changes something.
 
 mod barrier;
 mod keys;
