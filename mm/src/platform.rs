@@ -146,6 +146,18 @@ pub trait AddressSpace: Send + Sync {
 
     /// Host CPU time used by all its threads, living and gone: (user, system) in nanoseconds.
     fn cpu_time(&self) -> (u64, u64);
+
+    /// Says of each page from `start` on whether it is in memory, one byte each (1 or 0). False where the host does
+    /// not tell.
+    fn residency(&self, start: GuestAddr, pages: &mut [u8]) -> bool {
+        let _ = (start, pages);
+        false
+    }
+
+    /// Page faults since the host's process began: (served without I/O, with).
+    fn faults(&self) -> (u64, u64) {
+        (0, 0)
+    }
 }
 
 /// Everything that a thread starts with.

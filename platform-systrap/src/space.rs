@@ -158,6 +158,14 @@ impl AddressSpace for Space {
     fn cpu_time(&self) -> (u64, u64) {
         if self.is_over() { (0, 0) } else { usage::process_time(&self.process) }
     }
+
+    fn residency(&self, start: GuestAddr, pages: &mut [u8]) -> bool {
+        usage::residency(&self.process, start.0, pages)
+    }
+
+    fn faults(&self) -> (u64, u64) {
+        usage::faults(&self.process)
+    }
 }
 
 /// How much of a range a guest can map. EFAULT: nothing.

@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
 
 use rustix::fs::{Mode, OFlags};
 
@@ -50,11 +51,15 @@ fn split(exact: u64, user_ticks: u64, ticks: u64) -> (u64, u64) {
     (user, exact.saturating_sub(user))
 }
 
-fn read(process: &Process, path: &str) -> Option<String> {
+fn open(process: &Process, path: &str) -> Option<File> {
     let proc = process.shared.proc.as_ref()?;
     let fd = rustix::fs::openat(proc, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+    fd.ok().map(File::from)
+}
+
+fn read(process: &Process, path: &str) -> Option<String> {
     let mut text = String::new();
-    File::from(fd.ok()?).take(4096).read_to_string(&mut text).ok()?;
+    open(process, path)?.take(4096).read_to_string(&mut text).ok()?;
     Some(text)
 }
 
@@ -111,4 +116,33 @@ pub fn resident(process: &Process) -> (u64, u64) {
     });
     let (all, shared) = pages.unwrap_or((0, 0));
     (all.saturating_mul(layout::PAGE), shared.saturating_mul(layout::PAGE))
+}
+
+/// Page faults of a stub, as `/proc` counts them: minor and major.
+pub fn faults(process: &Process) -> (u64, u64) {
+    let text = process.with_pid(|pid| read(process, &format!("{pid}/stat"))).ok().flatten();
+    let counts = text.and_then(|text| {
+        let rest = text.rsplit_once(')')?.1.to_owned();
+        let mut fields = rest.split_ascii_whitespace().skip(7);
+        let minor: u64 = fields.next()?.parse().ok()?;
+        let major: u64 = fields.nth(1)?.parse().ok()?;
+        Some((minor, major))
+    });
+    counts.unwrap_or((0, 0))
+}
+
+/// Which pages of a stub are in memory (1) and which not (0), from `pagemap`.
+pub fn residency(process: &Process, start: u64, pages: &mut [u8]) -> bool {
+    const PRESENT: u64 = 1 << 63;
+    let map = process.with_pid(|pid| open(process, &format!("{pid}/pagemap"))).ok().flatten();
+    let Some(map) = map else { return false };
+    let mut entries = vec![0; pages.len().saturating_mul(size_of::<u64>())];
+    let offset = (start / layout::PAGE).saturating_mul(size_of::<u64>() as u64);
+    if map.read_exact_at(&mut entries, offset).is_err() {
+        return false;
+    }
+    for (page, entry) in pages.iter_mut().zip(entries.as_chunks().0) {
+        *page = u8::from(u64::from_ne_bytes(*entry) & PRESENT != 0);
+    }
+    true
 }

@@ -17,7 +17,8 @@ use chitin_mm::space::{Space, VmaFlags};
 
 use crate::context::Ctx;
 use crate::error::{SysError, SysResult};
-use crate::limits::seccomp::Verdict;
+use crate::limits::listener;
+use crate::limits::seccomp::{Verdict, call_data};
 use crate::process::exit;
 use crate::ptrace;
 use crate::ptrace::stop::{Call, TRAP_FLAG};
@@ -216,7 +217,7 @@ async fn system_call(cx: &mut Ctx<'_>) {
     if needs_state(number) {
         settle(cx).await;
     }
-    let result = if is_filtered && let Some(result) = filter(cx, number) {
+    let result = if is_filtered && let Some(result) = filter(cx, number).await {
         result
     } else {
         syscalls::call(cx, number).await
@@ -243,13 +244,13 @@ async fn traced_call(cx: &mut Ctx<'_>) {
 /// The same for the filters' part of it.
 async fn filter_traced(cx: &mut Ctx<'_>) -> Call {
     let number = cx.regs.orig_rax;
-    let verdict = cx.task.seccomp.read().check(cx.regs, number);
+    let (verdict, _) = cx.task.seccomp.read().check(cx.regs, number);
     if let Verdict::Trace(data) = verdict
         && let Some(call) = ptrace::stop::filtered(cx, u32::from(data)).await
     {
         return call;
     }
-    match filter(cx, number) {
+    match filter(cx, number).await {
         None => Call::Make,
         Some(result) => {
             finish(cx, result);
@@ -259,12 +260,21 @@ async fn filter_traced(cx: &mut Ctx<'_>) -> Call {
 }
 
 /// Asks the guest's filters; `None` lets the call through.
-fn filter(cx: &mut Ctx<'_>, number: u64) -> Option<SysResult> {
-    let verdict = cx.task.seccomp.read().check(cx.regs, number);
+async fn filter(cx: &mut Ctx<'_>, number: u64) -> Option<SysResult> {
+    let (verdict, listener) = cx.task.seccomp.read().check(cx.regs, number);
+    if let Some(listener) = listener {
+        let data = call_data(cx.regs, number);
+        return Box::pin(listener::ask(cx, &listener, data)).await;
+    }
+    carry_out(cx, verdict, number)
+}
+
+/// Does what filters say without asking anybody.
+fn carry_out(cx: &mut Ctx<'_>, verdict: Verdict, number: u64) -> Option<SysResult> {
     let task = cx.task;
     match verdict {
         Verdict::Allow => None,
-        Verdict::Trace(_) => Some(Err(Errno::ENOSYS.into())),
+        Verdict::Trace(_) | Verdict::Notify => Some(Err(Errno::ENOSYS.into())),
         Verdict::Fail(0) => Some(Ok(0)),
         Verdict::Fail(errno) => Some(Err(Errno::from_raw(i32::from(errno)).into())),
         Verdict::Trap(data) => {

@@ -14,6 +14,8 @@ mod futex;
 mod inotify;
 mod io;
 mod locks;
+mod ipc;
+mod memory;
 mod mmap;
 mod mounts;
 mod mqueue;
@@ -30,6 +32,7 @@ mod signals;
 mod sockets;
 mod support;
 mod sysvipc;
+mod time;
 mod timer;
 mod tree;
 mod tty;
@@ -93,6 +96,12 @@ pub const FAMILIES: &[Family] = &[
     locks::lease::FAMILY,
     locks::owner::FAMILY,
     locks::record::FAMILY,
+    ipc::mq::FAMILY,
+    ipc::msg::FAMILY,
+    ipc::sem::FAMILY,
+    ipc::shm::FAMILY,
+    memory::advise::FAMILY,
+    memory::map::FAMILY,
     mmap::FAMILY,
     mounts::calls::FAMILY,
     mounts::descriptors::FAMILY,
@@ -125,6 +134,9 @@ pub const FAMILIES: &[Family] = &[
     sockets::stream::FAMILY,
     sockets::urgent::FAMILY,
     sysvipc::FAMILY,
+    time::clock::FAMILY,
+    time::timerfd::FAMILY,
+    time::timers::FAMILY,
     timer::FAMILY,
     tree::FAMILY,
     tty::devices::FAMILY,

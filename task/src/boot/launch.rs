@@ -325,7 +325,7 @@ async fn load_program(task: &Arc<Task>, spec: &ProcessSpec, name: &[u8]) -> Resu
     let base = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
     *task.name.lock() = base.iter().copied().take(TASK_COMM_LEN - 1).collect();
     for program in &spec.seccomp {
-        let filters = task.seccomp.read().with(program.clone(), false)?;
+        let filters = task.seccomp.read().with(program.clone(), false, None)?;
         task.set_seccomp(filters);
     }
     Ok((thread, loaded.regs))

@@ -1,6 +1,7 @@
 //! What a process may use (`getrlimit(2)`), how it is to be scheduled, and what it may call (`seccomp(2)`).
 
 pub mod bpf;
+pub mod listener;
 pub mod sched;
 pub mod seccomp;
 pub mod usage;

@@ -11,6 +11,7 @@ use chitin_abi::process::{
 use chitin_abi::{Errno, Regs, Result, nr};
 
 use super::bpf::Program;
+use super::listener::Listener;
 
 /// Instructions that a chain of filters may have in all, with four for each filter.
 const MAX_TOTAL: usize = 32768;
@@ -28,10 +29,15 @@ struct Filter {
     older: Option<Arc<Filter>>,
     total: usize,
     log: bool,
+    /// Who decides on calls for which it says `SECCOMP_RET_USER_NOTIF`.
+    listener: Option<Arc<Listener>>,
 }
 
 impl Drop for Filter {
     fn drop(&mut self) {
+        if let Some(listener) = &self.listener {
+            listener.orphan();
+        }
         // A long chain is taken apart here instead of by recursion.
         let mut next = self.older.take();
         while let Some(filter) = next {
@@ -51,6 +57,8 @@ pub enum Verdict {
     Trap(u16),
     /// The tracer decides, with this value; it fails with ENOSYS where there is none.
     Trace(u16),
+    /// The filter's listener decides; it fails with ENOSYS where there is none.
+    Notify,
     /// The thread ends as by SIGKILL: it is in strict mode.
     EndThread,
     /// The thread ends with SIGSYS.
@@ -90,11 +98,28 @@ impl SeccompFilters {
         count
     }
 
+    /// Whether one of the filters has a listener.
+    pub fn has_listener(&self) -> bool {
+        let mut at = self.newest.as_ref();
+        while let Some(filter) = at {
+            if filter.listener.is_some() {
+                return true;
+            }
+            at = filter.older.as_ref();
+        }
+        false
+    }
+
     /// With one filter more.
     ///
     /// # Errors
     /// ENOMEM when the chain becomes too long, EINVAL in strict mode.
-    pub fn with(&self, program: Program, log: bool) -> Result<Self> {
+    pub fn with(
+        &self,
+        program: Program,
+        log: bool,
+        listener: Option<Arc<Listener>>,
+    ) -> Result<Self> {
         if self.strict {
             return Err(Errno::EINVAL);
         }
@@ -103,7 +128,7 @@ impl SeccompFilters {
         if total > MAX_TOTAL {
             return Err(Errno::ENOMEM);
         }
-        let filter = Filter { program, older: self.newest.clone(), total, log };
+        let filter = Filter { program, older: self.newest.clone(), total, log, listener };
         Ok(Self { strict: false, newest: Some(Arc::new(filter)) })
     }
 
@@ -123,20 +148,16 @@ impl SeccompFilters {
         false
     }
 
-    /// What becomes of the call that these registers ask for.
-    pub fn check(&self, regs: &Regs, number: u64) -> Verdict {
+    /// What becomes of the call that these registers ask for, and the listener of the filter that decided.
+    pub fn check(&self, regs: &Regs, number: u64) -> (Verdict, Option<Arc<Listener>>) {
         if self.strict {
             let allowed = matches!(number, nr::READ | nr::WRITE | nr::EXIT | nr::RT_SIGRETURN);
-            return if allowed { Verdict::Allow } else { Verdict::EndThread };
+            return (if allowed { Verdict::Allow } else { Verdict::EndThread }, None);
         }
-        let Some(newest) = &self.newest else { return Verdict::Allow };
-        let data = SeccompData {
-            nr: number as u32 as i32,
-            arch: AUDIT_ARCH,
-            instruction_pointer: regs.rip,
-            args: regs.syscall_args(),
-        };
+        let Some(newest) = &self.newest else { return (Verdict::Allow, None) };
+        let data = call_data(regs, number);
         let mut strongest = SECCOMP_RET_ALLOW;
+        let mut decided = newest;
         let mut at = Some(newest);
         while let Some(filter) = at {
             let value = filter.program.run(&data);
@@ -144,10 +165,23 @@ impl SeccompFilters {
             let rank = |value: u32| (value & SECCOMP_RET_ACTION_FULL).cast_signed();
             if rank(value) < rank(strongest) {
                 strongest = value;
+                decided = filter;
             }
             at = filter.older.as_ref();
         }
-        verdict(strongest, newest.log, number)
+        let verdict = verdict(strongest, newest.log, number);
+        let listener = if verdict == Verdict::Notify { decided.listener.clone() } else { None };
+        (verdict, listener)
+    }
+}
+
+/// What filters see of a call.
+pub fn call_data(regs: &Regs, number: u64) -> SeccompData {
+    SeccompData {
+        nr: number as u32 as i32,
+        arch: AUDIT_ARCH,
+        instruction_pointer: regs.rip,
+        args: regs.syscall_args(),
     }
 }
 
@@ -161,9 +195,8 @@ fn verdict(value: u32, log: bool, number: u64) -> Verdict {
         SECCOMP_RET_ALLOW | SECCOMP_RET_LOG => Verdict::Allow,
         SECCOMP_RET_ERRNO => Verdict::Fail(data.min(4095)),
         SECCOMP_RET_TRAP => Verdict::Trap(data),
-        // Nobody listens and nobody traces.
         SECCOMP_RET_TRACE => Verdict::Trace(data),
-        SECCOMP_RET_USER_NOTIF => Verdict::Fail(Errno::ENOSYS.raw() as u16),
+        SECCOMP_RET_USER_NOTIF => Verdict::Notify,
         SECCOMP_RET_KILL_THREAD => Verdict::KillThread,
         _ => Verdict::KillProcess,
     }
@@ -178,6 +211,7 @@ pub const fn action_is_available(action: u32) -> bool {
             | SECCOMP_RET_ERRNO
             | SECCOMP_RET_TRAP
             | SECCOMP_RET_TRACE
+            | SECCOMP_RET_USER_NOTIF
             | SECCOMP_RET_KILL_THREAD
             | SECCOMP_RET_KILL_PROCESS
     )

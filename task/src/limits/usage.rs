@@ -26,6 +26,39 @@ pub fn rusage(cpu: (u64, u64), max_rss: u64) -> Rusage {
     }
 }
 
+/// What a process has used. Three calls to the host.
+pub fn of_process(task: &Task) -> Rusage {
+    let (minor, major) = task.mm().map_or((0, 0), |mm| mm.host().faults());
+    let sleeps: u64 = {
+        let tree = task.kernel.tree.lock();
+        let threads = tree.process(task.tgid()).map_or(&[][..], |entry| &entry.tasks);
+        threads.iter().map(|thread| thread.sleeps.load(Ordering::Relaxed)).sum()
+    };
+    Rusage {
+        ru_minflt: number(minor),
+        ru_majflt: number(major),
+        ru_nvcsw: number(sleeps),
+        ..rusage(process_cpu(task), max_rss(task))
+    }
+}
+
+/// What the caller's thread has used; faults are those of its process, because the host counts them so.
+pub fn of_thread(cx: &Ctx<'_>) -> Rusage {
+    let whole = of_process(cx.task);
+    Rusage {
+        ru_nvcsw: number(cx.task.sleeps.load(Ordering::Relaxed)),
+        ..with_times(whole, own_cpu(cx))
+    }
+}
+
+fn with_times(usage: Rusage, cpu: (u64, u64)) -> Rusage {
+    Rusage { ru_utime: Timeval::from_nanos(cpu.0), ru_stime: Timeval::from_nanos(cpu.1), ..usage }
+}
+
+fn number(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
 /// What a child that was waited for has used.
 pub fn of_child(report: &Report) -> Rusage {
     rusage(report.cpu, report.max_rss)

@@ -17,6 +17,7 @@ use chitin_vfs::file::{IoctlContext, OpenFile, ProcessIds, TerminalAccess};
 use super::args::{Fd, Flags};
 use crate::context::Ctx;
 use crate::error::SysResult;
+use crate::limits::listener::ListenerFile;
 use crate::namespace::UserNamespace;
 
 /// The caller as files see it.
@@ -83,14 +84,35 @@ impl<'a> IoctlCaller<'a> {
 }
 
 /// `ioctl(2)`.
-pub fn ioctl(cx: &mut Ctx<'_>, fd: Fd, request: Flags, argp: GuestAddr) -> SysResult {
+pub async fn ioctl(cx: &mut Ctx<'_>, fd: Fd, request: Flags, argp: GuestAddr) -> SysResult {
     let file = cx.file(fd.0)?;
+    match file.file().as_any().downcast_ref::<ListenerFile>().map(ListenerFile::listener) {
+        Some(listener) if !is_general(request.0) => {
+            Box::pin(super::listener::ioctl(cx, listener, request.0, argp)).await
+        }
+        _ => at_once(cx, fd, &file, request, argp),
+    }
+}
+
+/// Whether a request means the same for all files.
+fn is_general(request: u32) -> bool {
+    matches!(request, FIOCLEX | FIONCLEX | FIONBIO | FIOASYNC)
+}
+
+/// What never waits.
+fn at_once(
+    cx: &Ctx<'_>,
+    fd: Fd,
+    file: &Arc<OpenFile>,
+    request: Flags,
+    argp: GuestAddr,
+) -> SysResult {
     match request.0 {
         FIOCLEX => cx.task.files().set_close_on_exec_flag(fd.0, true)?,
         FIONCLEX => cx.task.files().set_close_on_exec_flag(fd.0, false)?,
-        FIONBIO => set_flag(cx, &file, OpenFlags::O_NONBLOCK, argp)?,
-        FIOASYNC => set_async(cx, fd, &file, argp)?,
-        FIOQSIZE => return quantity(cx, &file, argp),
+        FIONBIO => set_flag(cx, file, OpenFlags::O_NONBLOCK, argp)?,
+        FIOASYNC => set_async(cx, fd, file, argp)?,
+        FIOQSIZE => return quantity(cx, file, argp),
         FIGETBSZ => cx.write(argp, &file.attr()?.blksize)?,
         FIBMAP if file.attr()?.is_regular() => {
             return Err(if cx.path_caller().cred.caps.has(CAP_SYS_RAWIO) {
@@ -108,10 +130,10 @@ pub fn ioctl(cx: &mut Ctx<'_>, fd: Fd, request: Flags, argp: GuestAddr) -> SysRe
             }
             .into());
         }
-        FICLONE => return Err(clone(cx, &file, argp.0 as i32)?.into()),
+        FICLONE => return Err(clone(cx, file, argp.0 as i32)?.into()),
         FICLONERANGE => {
             let range: FileCloneRange = cx.read(argp)?;
-            return Err(clone(cx, &file, range.src_fd as i32)?.into());
+            return Err(clone(cx, file, range.src_fd as i32)?.into());
         }
         FIDEDUPERANGE => return Err(Errno::EOPNOTSUPP.into()),
         FS_IOC_FIEMAP => return Err(Errno::EOPNOTSUPP.into()),
@@ -119,7 +141,7 @@ pub fn ioctl(cx: &mut Ctx<'_>, fd: Fd, request: Flags, argp: GuestAddr) -> SysRe
             let left = file.attr()?.size.wrapping_sub(*file.position.lock());
             cx.write(argp, &(left as i32))?;
         }
-        _ => return of_file(cx, &file, request.0, argp),
+        _ => return of_file(cx, file, request.0, argp),
     }
     Ok(0)
 }

@@ -96,12 +96,12 @@ fn replace(
 pub fn getrusage(cx: &mut Ctx<'_>, who: i32, usage: GuestAddr) -> SysResult {
     let task = cx.task;
     let value = match who {
-        RUSAGE_SELF => usage::rusage(usage::process_cpu(task), usage::max_rss(task)),
+        RUSAGE_SELF => usage::of_process(task),
         RUSAGE_CHILDREN => {
             let rss = task.group.max_rss.1.load(core::sync::atomic::Ordering::Relaxed);
             usage::rusage(usage::children_cpu(task), rss)
         }
-        RUSAGE_THREAD => usage::rusage(usage::own_cpu(cx), usage::max_rss(task)),
+        RUSAGE_THREAD => usage::of_thread(cx),
         _ => return Err(Errno::EINVAL.into()),
     };
     cx.write(usage, &value)?;

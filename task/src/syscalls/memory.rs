@@ -138,26 +138,52 @@ pub async fn msync(cx: &mut Ctx<'_>, addr: GuestAddr, length: u64, flags: Flags)
     change(cx, |space| space.sync(addr.0, length, flags.0)).await
 }
 
-/// `mincore(2)`: every mapped page is said to be present.
+/// `mincore(2)`: what the host says of the guest's pages. A page of a file that is not in this address space counts as
+/// present, because the file's own cache is not looked at.
 ///
 /// # Errors
 /// EINVAL, ENOMEM, EFAULT.
 pub fn mincore(cx: &mut Ctx<'_>, addr: GuestAddr, length: u64, vec: GuestAddr) -> SysResult {
+    const BATCH: u64 = 4096;
     let pages = cx.mm.space.lock().mincore(addr.0, length);
     if pages != Err(Errno::EINVAL) {
         check_range(addr.0, length).map_err(|_| Errno::ENOMEM)?;
         check_range(vec.0, length.div_ceil(chitin_abi::PAGE_SIZE))?;
     }
     let pages = pages?;
-    let present = [1_u8; 4096];
     let mut done = 0;
     while done < pages {
-        let count = (pages - done).min(present.len() as u64);
-        let at = vec.checked_add(done).ok_or(Errno::EFAULT)?;
-        cx.memory().write(at, present.get(..count as usize).unwrap_or_default())?;
+        let count = (pages - done).min(BATCH);
+        let offset = done.saturating_mul(chitin_abi::PAGE_SIZE);
+        let start = addr.checked_add(offset).ok_or(Errno::EFAULT)?;
+        let present = residency(cx, start, count as usize);
+        cx.memory().write(vec.checked_add(done).ok_or(Errno::EFAULT)?, &present)?;
         done = done.saturating_add(count);
     }
     Ok(0)
+}
+
+/// One byte for each page: whether it is in memory.
+fn residency(cx: &Ctx<'_>, start: GuestAddr, count: usize) -> Vec<u8> {
+    let mut present = vec![1; count];
+    if !cx.mm.host().residency(start, &mut present) {
+        present.fill(1);
+        return present;
+    }
+    let space = cx.mm.space.lock();
+    let mut at = start.0;
+    let mut index = 0;
+    while index < count {
+        let Some(vma) = space.lookup(at) else { break };
+        let end = (vma.end.saturating_sub(at) / chitin_abi::PAGE_SIZE).max(1) as usize;
+        let next = index.saturating_add(end).min(count);
+        if vma.file.is_some() {
+            present.get_mut(index..next).unwrap_or_default().fill(1);
+        }
+        at = at.saturating_add((next - index) as u64 * chitin_abi::PAGE_SIZE);
+        index = next;
+    }
+    present
 }
 
 /// `mlock(2)`.

@@ -21,6 +21,7 @@ pub mod io;
 pub mod ioctl;
 pub mod ipc;
 pub mod limits;
+mod listener;
 pub mod listing;
 pub mod locks;
 pub mod memory;

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use chitin_abi::fs::{AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, OpenFlags};
 use chitin_abi::process::{
     __WALL, __WCLONE, __WNOTHREAD, CLONE_ARGS_SIZE_VER0, CLONE_ARGS_SIZE_VER2, CLONE_CLEAR_SIGHAND,
-    CLONE_DETACHED, CLONE_FILES, CLONE_FS, CLONE_INTO_CGROUP, CLONE_NEWNS, CLONE_NEWTIME,
-    CLONE_NEWUSER, CLONE_PARENT, CLONE_PARENT_SETTID, CLONE_PIDFD, CLONE_SIGHAND, CLONE_SYSVSEM,
-    CLONE_THREAD, CLONE_VM, CloneArgs, P_ALL, P_PGID, P_PID, P_PIDFD, PIDFD_NONBLOCK,
-    PIDFD_SIGNAL_PROCESS_GROUP, PIDFD_SIGNAL_THREAD, PIDFD_SIGNAL_THREAD_GROUP, PIDFD_THREAD,
-    WCONTINUED, WEXITED, WNOHANG, WNOWAIT, WSTOPPED, WUNTRACED, w_exitcode,
+    CLONE_DETACHED, CLONE_FILES, CLONE_FS, CLONE_INTO_CGROUP, CLONE_NEWIPC, CLONE_NEWNS,
+    CLONE_NEWTIME, CLONE_NEWUSER, CLONE_PARENT, CLONE_PARENT_SETTID, CLONE_PIDFD, CLONE_SIGHAND,
+    CLONE_SYSVSEM, CLONE_THREAD, CLONE_VM, CloneArgs, P_ALL, P_PGID, P_PID, P_PIDFD,
+    PIDFD_NONBLOCK, PIDFD_SIGNAL_PROCESS_GROUP, PIDFD_SIGNAL_THREAD, PIDFD_SIGNAL_THREAD_GROUP,
+    PIDFD_THREAD, WCONTINUED, WEXITED, WNOHANG, WNOWAIT, WSTOPPED, WUNTRACED, w_exitcode,
 };
 use chitin_abi::signal::{SI_TKILL, SIGCHLD, SIGRTMAX, SigInfo};
 use chitin_abi::system::TASK_SIZE;
@@ -499,6 +499,9 @@ pub fn unshare(cx: &mut Ctx<'_>, flags: LongFlags) -> SysResult {
         return Err(Errno::EINVAL.into());
     }
     let fs = if flags & CLONE_FS != 0 { task.fs().unshare() } else { task.fs() };
+    if flags & (CLONE_SYSVSEM | CLONE_NEWIPC) != 0 {
+        crate::ipc::sem::undo_all(&task.namespaces().ipc.sem, task.tgid());
+    }
     if flags & NAMESPACE_FLAGS != 0 {
         let made = unshare::new_namespaces(task, flags & NAMESPACE_FLAGS, &fs)?;
         let (own, mut new) = (task.namespaces(), (*made.namespaces).clone());

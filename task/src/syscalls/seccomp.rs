@@ -4,11 +4,11 @@ use core::sync::atomic::Ordering;
 use std::sync::Arc;
 
 use chitin_abi::process::{
-    BPF_MAXINSNS, CAP_SYS_ADMIN, SECCOMP_FILTER_FLAG_LOG, SECCOMP_FILTER_FLAG_SPEC_ALLOW,
-    SECCOMP_FILTER_FLAG_TSYNC, SECCOMP_FILTER_FLAG_TSYNC_ESRCH, SECCOMP_GET_ACTION_AVAIL,
-    SECCOMP_GET_NOTIF_SIZES, SECCOMP_MODE_FILTER, SECCOMP_MODE_STRICT, SECCOMP_SET_MODE_FILTER,
-    SECCOMP_SET_MODE_STRICT, SeccompData, SeccompNotif, SeccompNotifResp, SeccompNotifSizes,
-    SockFilter, SockFprog,
+    BPF_MAXINSNS, CAP_SYS_ADMIN, SECCOMP_FILTER_FLAG_LOG, SECCOMP_FILTER_FLAG_NEW_LISTENER,
+    SECCOMP_FILTER_FLAG_SPEC_ALLOW, SECCOMP_FILTER_FLAG_TSYNC, SECCOMP_FILTER_FLAG_TSYNC_ESRCH,
+    SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, SECCOMP_GET_ACTION_AVAIL, SECCOMP_GET_NOTIF_SIZES,
+    SECCOMP_MODE_FILTER, SECCOMP_MODE_STRICT, SECCOMP_SET_MODE_FILTER, SECCOMP_SET_MODE_STRICT,
+    SeccompData, SeccompNotif, SeccompNotifResp, SeccompNotifSizes, SockFilter, SockFprog,
 };
 use chitin_abi::{Errno, GuestAddr};
 
@@ -17,8 +17,16 @@ use crate::context::Ctx;
 use crate::error::SysResult;
 use crate::limits::SeccompFilters;
 use crate::limits::bpf::Program;
+use crate::limits::listener::{Listener, ListenerFile};
 use crate::limits::seccomp::action_is_available;
 use crate::task::Task;
+
+const KNOWN_FLAGS: u32 = SECCOMP_FILTER_FLAG_TSYNC
+    | SECCOMP_FILTER_FLAG_LOG
+    | SECCOMP_FILTER_FLAG_SPEC_ALLOW
+    | SECCOMP_FILTER_FLAG_NEW_LISTENER
+    | SECCOMP_FILTER_FLAG_TSYNC_ESRCH
+    | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
 
 /// `seccomp(2)`.
 pub fn seccomp(cx: &mut Ctx<'_>, operation: u32, flags: Flags, args: GuestAddr) -> SysResult {
@@ -61,11 +69,13 @@ fn set_strict(cx: &mut Ctx<'_>) -> SysResult {
 }
 
 fn set_filter(cx: &mut Ctx<'_>, flags: u32, args: GuestAddr) -> SysResult {
-    let known = SECCOMP_FILTER_FLAG_TSYNC
-        | SECCOMP_FILTER_FLAG_LOG
-        | SECCOMP_FILTER_FLAG_SPEC_ALLOW
-        | SECCOMP_FILTER_FLAG_TSYNC_ESRCH;
-    if flags & !known != 0 {
+    let has = |flag: u32| flags & flag != 0;
+    let (listens, synchronizes) =
+        (has(SECCOMP_FILTER_FLAG_NEW_LISTENER), has(SECCOMP_FILTER_FLAG_TSYNC));
+    if flags & !KNOWN_FLAGS != 0
+        || listens && synchronizes && !has(SECCOMP_FILTER_FLAG_TSYNC_ESRCH)
+        || has(SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV) && !listens
+    {
         return Err(Errno::EINVAL.into());
     }
     let header: SockFprog = cx.read(args)?;
@@ -78,12 +88,30 @@ fn set_filter(cx: &mut Ctx<'_>, flags: u32, args: GuestAddr) -> SysResult {
     }
     let code: Vec<SockFilter> = cx.read_array(GuestAddr(header.filter), usize::from(header.len))?;
     let program = Program::new(code)?;
-    let filters = task.seccomp.read().with(program, flags & SECCOMP_FILTER_FLAG_LOG != 0)?;
-    if flags & SECCOMP_FILTER_FLAG_TSYNC != 0 {
-        return synchronize(cx, filters, flags & SECCOMP_FILTER_FLAG_TSYNC_ESRCH != 0);
+    let own = task.seccomp.read().clone();
+    if listens && own.has_listener() {
+        return Err(Errno::EBUSY.into());
     }
-    task.set_seccomp(filters);
-    Ok(0)
+    let listener = listens.then(|| Listener::new(has(SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV)));
+    let filters = own.with(program, has(SECCOMP_FILTER_FLAG_LOG), listener.clone())?;
+    let descriptor = match listener {
+        Some(listener) => Some(cx.install_file(ListenerFile::open(listener), true)?),
+        None => None,
+    };
+    if !synchronizes {
+        task.set_seccomp(filters);
+        return Ok(descriptor.unwrap_or(0));
+    }
+    let result = synchronize(cx, filters, has(SECCOMP_FILTER_FLAG_TSYNC_ESRCH));
+    match (result, descriptor) {
+        (Ok(0), descriptor) => Ok(descriptor.unwrap_or(0)),
+        (result, Some(descriptor)) => {
+            // The descriptor was just made; nobody can mind that it goes.
+            let _ = task.files().close(descriptor as i32);
+            result
+        }
+        (result, None) => result,
+    }
 }
 
 /// Gives all threads of the process the same filters, or says which one has others.

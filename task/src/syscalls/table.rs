@@ -178,7 +178,7 @@ syscalls! {
     13 rt_sigaction(signum: Signal, act: GuestAddr, oldact: GuestAddr, sigsetsize: usize) => sync signal::rt_sigaction, Full;
     14 rt_sigprocmask(how: i32, set: SignalSet, oldset: SignalSet, sigsetsize: usize) => sync signal::rt_sigprocmask, Full;
     15 rt_sigreturn() => sync signal::rt_sigreturn, Full;
-    16 ioctl(fd: Fd, request: Flags, argp: GuestAddr) => sync ioctl::ioctl, Full;
+    16 ioctl(fd: Fd, request: Flags, argp: GuestAddr) => async ioctl::ioctl, Full;
     17 pread64(fd: Fd, buf: BytesOut, count: usize, offset: i64) => async io::pread64, Full;
     18 pwrite64(fd: Fd, buf: BytesIn, count: usize, offset: i64) => async io::pwrite64, Full;
     19 readv(fd: Fd, iov: GuestAddr, iovcnt: usize) => async io::readv, Full;
@@ -189,7 +189,7 @@ syscalls! {
     24 sched_yield() => sync sched::sched_yield, Full;
     25 mremap(addr: GuestAddr, old_size: u64, new_size: u64, flags: Flags, new_addr: GuestAddr) => async memory::mremap, Full;
     26 msync(addr: GuestAddr, length: u64, flags: Flags) => async memory::msync, Full;
-    27 mincore(addr: GuestAddr, length: u64, vec: GuestAddr) => sync memory::mincore, Partial("every mapped page is said to be present");
+    27 mincore(addr: GuestAddr, length: u64, vec: GuestAddr) => sync memory::mincore, Full;
     28 madvise(addr: GuestAddr, length: u64, advice: i32) => async memory::madvise, Full;
     29 shmget(key: i32, size: u64, shmflg: Flags) => sync ipc::shmget, Full;
     30 shmat(shmid: i32, shmaddr: GuestAddr, shmflg: Flags) => boxed ipc::shmat, Full;
@@ -260,7 +260,7 @@ syscalls! {
     95 umask(mask: Mode) => sync misc::umask, Full;
     96 gettimeofday(tv: GuestAddr, tz: GuestAddr) => sync time::gettimeofday, Full;
     97 getrlimit(resource: Resource, rlim: GuestAddr) => sync limits::getrlimit, Full;
-    98 getrusage(who: i32, usage: GuestAddr) => sync limits::getrusage, Partial("faults and context switches are not counted");
+    98 getrusage(who: i32, usage: GuestAddr) => sync limits::getrusage, Full;
     99 sysinfo(info: GuestAddr) => sync misc::sysinfo, Partial("loads are zero");
     100 times(buf: GuestAddr) => sync time::times, Full;
     101 ptrace(op: u64, pid: i32, addr: GuestAddr, data: GuestAddr) => boxed ptrace::ptrace, Partial("watchpoints see changes only, no PTRACE_SECCOMP_GET_FILTER and the like");
@@ -479,7 +479,7 @@ syscalls! {
     314 sched_setattr(pid: i32, attr: GuestAddr, flags: Flags) => sync sched::sched_setattr, Full;
     315 sched_getattr(pid: i32, attr: GuestAddr, size: u32, flags: Flags) => sync sched::sched_getattr, Full;
     316 renameat2(olddirfd: Fd, oldpath: PathPtr, newdirfd: Fd, newpath: PathPtr, flags: Flags) => sync tree::renameat2, Full;
-    317 seccomp(operation: u32, flags: Flags, args: GuestAddr) => sync seccomp::seccomp, Partial("SECCOMP_FILTER_FLAG_NEW_LISTENER");
+    317 seccomp(operation: u32, flags: Flags, args: GuestAddr) => sync seccomp::seccomp, Full;
     318 getrandom(buf: BytesOut, buflen: usize, flags: Flags) => sync misc::getrandom, Full;
     319 memfd_create(name: PathPtr, flags: Flags) => sync streams::memfd_create, Partial("no huge pages");
     320 kexec_file_load(kernel_fd: Fd, initrd_fd: Fd, cmdline_len: u64, cmdline: PathPtr, flags: LongFlags) => fails EPERM;

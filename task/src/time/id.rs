@@ -48,6 +48,20 @@ pub enum ClockId {
     Thread(Arc<Task>, CpuKind),
 }
 
+impl ClockId {
+    /// The number that names it.
+    pub fn number(&self) -> i32 {
+        let number = match self {
+            Self::Real => CLOCK_REALTIME,
+            Self::Monotonic => CLOCK_MONOTONIC,
+            Self::Boot => CLOCK_BOOTTIME,
+            Self::Process(..) => CLOCK_PROCESS_CPUTIME_ID,
+            Self::Thread(..) => CLOCK_THREAD_CPUTIME_ID,
+        };
+        number.cast_signed()
+    }
+}
+
 /// What can be done with a clock besides reading it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClockTraits {

@@ -84,6 +84,20 @@ impl PosixTimer {
         self.overrun
     }
 
+    /// What it does at its end.
+    pub fn notify(&self) -> &Notify {
+        &self.notify
+    }
+
+    /// The number of its clock, as its creator said it, CPU clocks being those of the caller.
+    pub fn clock_number(&self) -> i32 {
+        match &self.clock {
+            ClockRef::Plain(clock) => clock.number(),
+            ClockRef::Process(_) => chitin_abi::time::CLOCK_PROCESS_CPUTIME_ID.cast_signed(),
+            ClockRef::Thread(..) => chitin_abi::time::CLOCK_THREAD_CPUTIME_ID.cast_signed(),
+        }
+    }
+
     /// What is left at `now`, and the interval.
     fn left(&mut self, now: u64) -> (u64, u64) {
         let silent = self.notify.kind == SIGEV_NONE;
@@ -194,6 +208,8 @@ pub fn set(
         let old = timer.left(now);
         let stale = core::mem::take(&mut timer.pending).then(|| timer.notify.clone());
         timer.overrun = 0;
+        // A timer that is disarmed has no interval either.
+        let interval = if deadline == 0 { 0 } else { interval };
         timer.countdown = Countdown { deadline, interval };
         let armed =
             (arms && timer.notify.kind != SIGEV_NONE).then(|| arm(kernel, &task.group, id, at));

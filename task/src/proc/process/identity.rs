@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use chitin_abi::Result;
 use chitin_abi::process::{RLIMIT_RSS, RLIMIT_SIGPENDING};
+use chitin_abi::signal::{SIGEV_NONE, SIGEV_SIGNAL, SIGEV_THREAD_ID};
 use chitin_vfs::env::VfsEnv;
 
 use super::Object;
@@ -19,6 +20,34 @@ const PF_RANDOMIZE: u32 = 0x0040_0000;
 
 /// Files that are empty here.
 pub fn nothing(_object: &Object, _env: &VfsEnv, _out: &mut Vec<u8>) -> Result<()> {
+    Ok(())
+}
+
+/// `timers`: the POSIX timers of the process.
+pub fn timers(object: &Object, _env: &VfsEnv, out: &mut Vec<u8>) -> Result<()> {
+    let group = object.group()?;
+    let process = object.number();
+    let timers = group.timers.lock();
+    let mut ids: Vec<_> = timers.posix.iter().collect();
+    ids.sort_unstable_by_key(|(id, _)| **id);
+    for (id, timer) in ids {
+        let notify = timer.notify();
+        let kind = match notify.kind & !SIGEV_THREAD_ID {
+            SIGEV_SIGNAL => "signal",
+            SIGEV_NONE => "none",
+            _ => "thread",
+        };
+        let thread = notify.thread.as_ref().and_then(std::sync::Weak::upgrade);
+        let (what, number) = match thread {
+            Some(thread) => ("tid", object.view().number(&thread.pid())),
+            None => ("pid", process),
+        };
+        let (signal, value, clock) = (notify.signal, notify.value, timer.clock_number());
+        let text = format!(
+            "ID: {id}\nsignal: {signal}/{value:016x}\nnotify: {kind}/{what}.{number}\nClockID: {clock}\n"
+        );
+        out.extend_from_slice(text.as_bytes());
+    }
     Ok(())
 }
 

@@ -256,7 +256,7 @@ const PROCESS: &[TableEntry<Object>] = entries! {
     DT_REG "syscall" |object| private(object, 0o400, identity::syscall);
     DT_DIR "task" |object| Node::dir(0o555, super::pids::Threads::new(object));
     DT_REG "timens_offsets" |object| constant(object, 0o644, "monotonic           0         0\nboottime            0         0\n");
-    DT_REG "timers" |object| text(object, 0o444, identity::nothing);
+    DT_REG "timers" |object| text(object, 0o444, identity::timers);
     DT_REG "timerslack_ns" settings::timerslack;
     DT_REG "uid_map" settings::uid_map;
     DT_REG "wchan" |object| constant(object, 0o444, "0");

@@ -97,7 +97,7 @@ pub fn mq_open(
     let kept = OpenFlags::O_ACCMODE | OpenFlags::O_NONBLOCK;
     let file = OpenFile::new(Arc::new(MqFile { queue, name }), None, flags & kept, fs_cred);
     let limit = cx.task.group.limits().open_files();
-    let fd = cx.task.files().install(file, flags.contains(OpenFlags::O_CLOEXEC), 0, limit)?;
+    let fd = cx.task.files().install(file, true, 0, limit)?;
     Ok(u64::from(fd.unsigned_abs()))
 }
 

@@ -1,0 +1,5 @@
+//! Time: clocks, sleeping, timers.
+
+pub(super) mod clock;
+pub(super) mod timerfd;
+pub(super) mod timers;
