@@ -80,8 +80,8 @@ fn seccomp_filters() {
             .collect();
         let Ok(program) = Program::new(code) else { return };
         program.run(&SeccompData { nr: 39, ..SeccompData::default() });
-        let chain = SeccompFilters::default().with(program.clone(), false);
-        let chain = chain.and_then(|chain| chain.with(program, true)).expect("short enough");
+        let chain = SeccompFilters::default().with(program.clone(), false, None);
+        let chain = chain.and_then(|chain| chain.with(program, true, None)).expect("short enough");
         let _ = chain.check(&regs, 39);
         assert_eq!(chain.count(), 2, "filters were lost");
     });
