@@ -54,6 +54,8 @@ pub struct Kernel {
     pub users: Users,
     /// Futex waiters.
     pub futexes: FutexTable,
+    /// Keys and keyrings.
+    pub keys: crate::keys::Keys,
     /// What was called and not supported, by system-call number.
     pub unsupported: Unsupported,
     /// How processes ended that only the outside waits for.
@@ -206,6 +208,7 @@ impl Kernel {
             user_ns: UserNamespace::initial(),
             users: Users::default(),
             futexes: FutexTable::default(),
+            keys: crate::keys::Keys::default(),
             unsupported: Unsupported::default(),
             exits: Exits::default(),
             strace: parts.strace,

@@ -9,6 +9,7 @@ pub mod futex;
 pub mod interrupt;
 pub mod ipc;
 pub mod kernel;
+pub mod keys;
 pub mod limits;
 pub mod loader;
 pub mod memory;

@@ -5,6 +5,7 @@ use crate::suite::Family;
 mod attr;
 mod cred;
 mod data;
+mod creds;
 mod epoll;
 mod eventfd;
 mod exec;
@@ -58,6 +59,10 @@ pub const FAMILIES: &[Family] = &[
     data::sync::FAMILY,
     data::truncate::FAMILY,
     data::vectors::FAMILY,
+    creds::ids::FAMILY,
+    creds::keys::FAMILY,
+    creds::seccomp::FAMILY,
+    creds::session::FAMILY,
     epoll::FAMILY,
     eventfd::FAMILY,
     exec::FAMILY,

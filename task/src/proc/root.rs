@@ -296,10 +296,26 @@ fn own_link(view: &Arc<View>, say: fn(&View, &Task) -> String) -> Node {
     })
 }
 
-fn keys(_view: &View, _env: &VfsEnv, _out: &mut Vec<u8>) -> Result<()> {
+/// The keys that the reader may see.
+fn keys(_view: &View, env: &VfsEnv, out: &mut Vec<u8>) -> Result<()> {
+    let Some(task) = reader(env) else { return Ok(()) };
+    let (cred, now) = (task.cred(), task.kernel.clock.realtime_nanos());
+    for key in task.kernel.keys.all() {
+        let possessed = crate::keys::search::possesses(task, &key);
+        if key.check(&cred, possessed, crate::keys::right::VIEW).is_err() {
+            continue;
+        }
+        out.extend_from_slice(super::format::keys::line(&key, &cred, now).as_bytes());
+    }
     Ok(())
 }
 
-fn key_users(_view: &View, _env: &VfsEnv, _out: &mut Vec<u8>) -> Result<()> {
+/// What each user's keys take.
+fn key_users(_view: &View, env: &VfsEnv, out: &mut Vec<u8>) -> Result<()> {
+    let Some(task) = reader(env) else { return Ok(()) };
+    let uid = task.cred().ruid;
+    let (used, most) = task.kernel.keys.quota(uid);
+    let line = super::format::keys::user_line(task.cred().show_uid(uid), used, most);
+    out.extend_from_slice(line.as_bytes());
     Ok(())
 }

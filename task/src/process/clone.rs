@@ -323,6 +323,9 @@ fn inherit(parent: &Task, child: &Task) {
     child.set_seccomp(parent.seccomp.read().clone());
     child.no_new_privs.store(parent.no_new_privs.load(Ordering::Relaxed), Ordering::Relaxed);
     *child.sched.lock() = parent.sched.lock().for_child();
+    let thread = Arc::ptr_eq(&parent.group, &child.group);
+    let rings = parent.keyrings.lock().for_child(thread);
+    *child.keyrings.lock() = rings;
 }
 
 fn new_group(parent: &Arc<Task>, request: &CloneRequest, pid: Arc<Pid>) -> Arc<ThreadGroup> {

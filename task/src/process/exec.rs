@@ -406,6 +406,7 @@ fn reset(task: &Arc<Task>, identity: &ExecIdentity, executable: &OpenFile, name:
     }
     group.has_execed.store(true, Ordering::Relaxed);
     group.timers.lock().after_exec();
+    task.keyrings.lock().after_exec();
     // A parent may only choose the usual signal for a child that runs another program.
     if let Some(entry) = task.kernel.tree.lock().process_mut(task.tgid()) {
         entry.exit_signal = chitin_abi::signal::SIGCHLD;

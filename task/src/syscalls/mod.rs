@@ -20,6 +20,7 @@ pub mod inotify;
 pub mod io;
 pub mod ioctl;
 pub mod ipc;
+mod keys;
 pub mod limits;
 mod listener;
 pub mod listing;

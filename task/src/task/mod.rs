@@ -88,6 +88,8 @@ pub struct Task {
     pub start_time: u64,
     /// Where it waits, for a child of vfork.
     pub vfork_done: Mutex<Option<Arc<Completion>>>,
+    /// Its keyrings.
+    pub keyrings: Mutex<crate::keys::rings::TaskRings>,
     /// Who traces it, and how it stands still for that.
     pub trace: crate::ptrace::Tracee,
     /// Of the address space that it was the last to leave: to be ended once nobody waits for this task.
@@ -152,6 +154,7 @@ impl Task {
             seccomp: RwLock::default(),
             start_time: kernel.clock.monotonic(),
             vfork_done: Mutex::new(None),
+            keyrings: Mutex::default(),
             trace: crate::ptrace::Tracee::default(),
             remains: Mutex::default(),
         })

@@ -3,6 +3,7 @@
 //! Formats are those of Linux 6.12 (`fs/proc/array.c`, `fs/proc/task_mmu.c`, `fs/proc/meminfo.c`, `proc(5)`).
 
 pub mod cpuinfo;
+pub mod keys;
 pub mod limits;
 pub mod meminfo;
 pub mod smaps;
