@@ -22,7 +22,7 @@ fn blocked(k: &dyn Kernel, set: u64) -> Fd {
 
 const NONBLOCK: u32 = 0o4000;
 
-tests! { "signalfd", "signalfd(2)";
+tests! { "sigfd", "signalfd(2)";
     [signalfd4] flags_are_kept(k) { let file = open(k, bit(10), NONBLOCK | 0o2_000_000); assert_eq!((k.fcntl(file, 1, 0), k.fcntl(file, 3, 0).unwrap() & u64::from(NONBLOCK)), (Ok(1), u64::from(NONBLOCK))); }
     [signalfd4] unknown_flags(k) { for flags in [1, 2, 0o200] { fails(call!(k, SIGNALFD4, -1, &[0_u8; 8], 8, flags), E::EINVAL); } }
     [signalfd4] size_of_the_set(k) { for size in [0, 4, 16] { fails(call!(k, SIGNALFD4, -1, &[0_u8; 16], size, 0), E::EINVAL); } }
