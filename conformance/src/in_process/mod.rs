@@ -78,7 +78,7 @@ fn become_user(k: &dyn Kernel) {
 }
 
 fn is_missing(need: Need) -> bool {
-    matches!(need, Need::Exec | Need::Kvm | Need::Network)
+    matches!(need, Need::Exec | Need::Kvm | Need::Network | Need::Native)
 }
 
 #[cfg(test)]

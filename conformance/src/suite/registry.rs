@@ -26,6 +26,8 @@ pub enum Need {
     Terminal,
     /// A network interface besides the loopback.
     Network,
+    /// A kernel that knows this program's addresses (pointers in structures) and runs its processes for real.
+    Native,
 }
 
 /// One behaviour.
