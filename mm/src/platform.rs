@@ -281,7 +281,7 @@ pub trait GuestThread: Send + Sync {
     /// A new thread of the same address space, made by this one, which stands still: [`AddressSpace::spawn`] without a round
     /// trip to anybody else. `Err`: it cannot; the state is given back for the other way.
     fn spawn(&mut self, state: ThreadState) -> Spawned<'_> {
-        Err(state)
+        Err(Box::new(state))
     }
 
     /// Rewrites the site that `hot_site` gave, if that can be done now. `area`: a mapping for the platform's own
@@ -293,7 +293,8 @@ pub trait GuestThread: Send + Sync {
 }
 
 /// What [`GuestThread::spawn`] gives.
-pub type Spawned<'a> = core::result::Result<PlatformFuture<'a, Box<dyn GuestThread>>, ThreadState>;
+pub type Spawned<'a> =
+    core::result::Result<PlatformFuture<'a, Box<dyn GuestThread>>, Box<ThreadState>>;
 
 /// A call site that the platform would like to rewrite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

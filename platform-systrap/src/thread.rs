@@ -709,9 +709,11 @@ impl GuestThread for Thread {
         let is_ready = is_settled && !self.is_running && self.carry == Carry::Nothing;
         let shared = Arc::clone(&self.process.shared);
         let (true, Ok(extended)) = (is_ready, shared.shape.checked(&state.extended)) else {
-            return Err(state);
+            return Err(Box::new(state));
         };
-        let Some(slot) = self.process.mapped_slot() else { return Err(state) };
+        let Some(slot) = self.process.mapped_slot() else {
+            return Err(Box::new(state));
+        };
         let frame = self.process.prepare(&slot, &state.regs, &extended);
         let clone = order::end(vec![order::clone_thread(slot.channel, frame)]);
         self.slot.channel.set_carried(&shared.channels, &clone);

@@ -198,7 +198,7 @@ impl Guest {
                 }
             }
             3 => {
-                if let Ok(found) = walk.lookup(path, random(state) % 2 == 0)
+                if let Ok(found) = walk.lookup(path, random(state).is_multiple_of(2))
                     && let Ok(attr) = found.inode().attr()
                 {
                     let special = [S_IFIFO, S_IFCHR, S_IFBLK, S_IFSOCK];

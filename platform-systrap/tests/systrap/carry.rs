@@ -280,7 +280,7 @@ fn threads_come_and_go() {
                 by_itself += 1;
                 host.wait(made).expect("a thread")
             }
-            Err(state) => host.wait(space.spawn(state)).expect("a thread"),
+            Err(state) => host.wait(space.spawn(*state)).expect("a thread"),
         };
         assert_eq!(host.run(&mut *other, &mut regs), Event::Syscall);
         assert_eq!(host.run(&mut *thread, &mut regs), Event::Syscall);

@@ -302,7 +302,7 @@ async fn new_thread(
     }
     match cx.thread.spawn(state) {
         Ok(made) => made.await,
-        Err(state) => mm.host().spawn(state).await,
+        Err(state) => mm.host().spawn(*state).await,
     }
 }
 

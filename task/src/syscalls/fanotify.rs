@@ -197,9 +197,9 @@ pub fn fanotify_mark(
     };
     let on = on(path);
     if adds {
-        group.mark(&on, masks)?
+        group.mark(&on, masks)?;
     } else {
-        group.unmark(&on, masks)?
+        group.unmark(&on, masks)?;
     }
     Ok(0)
 }

@@ -8,7 +8,7 @@ use chitin_abi::fs::{
 use chitin_abi::{Errno, Result};
 
 use crate::call;
-use crate::suite::{Arg, Calls, Fd, Files, Kernel, fails, tests};
+use crate::suite::{Arg, Calls, Fd, Kernel, fails, tests};
 use crate::tests::shared::apart;
 
 fn memfd(k: &dyn Kernel, flags: u32) -> Fd {
