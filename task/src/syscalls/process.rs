@@ -3,6 +3,7 @@
 use core::sync::atomic::Ordering;
 use std::sync::Arc;
 
+use chitin_abi::fs::CGROUP2_SUPER_MAGIC;
 use chitin_abi::fs::{AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, OpenFlags};
 use chitin_abi::process::{
     __WALL, __WCLONE, __WNOTHREAD, CLONE_ARGS_SIZE_VER0, CLONE_ARGS_SIZE_VER2, CLONE_CLEAR_SIGHAND,
@@ -161,6 +162,18 @@ pub fn read_extensible<T: zerocopy::FromBytes + IntoBytes>(
     Ok(value)
 }
 
+/// What `CLONE_INTO_CGROUP` names has to be a directory of the cgroup tree.
+fn check_cgroup(cx: &Ctx<'_>, fd: i32) -> Result<()> {
+    let file = cx.any_file(fd)?;
+    let path = file.path().ok_or(Errno::EBADF)?;
+    let (stats, _) = cx.path_caller().walk().statfs(path)?;
+    if stats.magic == i64::from(CGROUP2_SUPER_MAGIC).cast_unsigned() {
+        Ok(())
+    } else {
+        Err(Errno::EBADF)
+    }
+}
+
 fn clone3_request(cx: &Ctx<'_>, args: &CloneArgs, size: usize) -> Result<CloneRequest> {
     let bad = |condition: bool| if condition { Err(Errno::EINVAL) } else { Ok(()) };
     bad(args.set_tid_size > 32)?;
@@ -181,6 +194,9 @@ fn clone3_request(cx: &Ctx<'_>, args: &CloneArgs, size: usize) -> Result<CloneRe
     bad(top > TASK_SIZE)?;
     let set_tid: Result<Vec<u32>> =
         set_tid.into_iter().map(|id| u32::try_from(id).map_err(|_| Errno::EINVAL)).collect();
+    if has(CLONE_INTO_CGROUP) {
+        check_cgroup(cx, args.cgroup as i32)?;
+    }
     Ok(CloneRequest {
         flags: args.flags,
         exit_signal: args.exit_signal as u32,

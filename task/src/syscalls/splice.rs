@@ -63,6 +63,39 @@ async fn waiting<T>(
     Ok(result.ok_or(Errno::EAGAIN)?)
 }
 
+/// Which side an attempt has failed at with `EAGAIN`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Blocked {
+    Pipe,
+    Other,
+}
+
+/// The same between a pipe and something else, waiting only on the side that could not: an attempt in vain gives back what
+/// it took of the pipe, which tells all who wait there, and would so go on for ever.
+async fn waiting_for_side<T>(
+    cx: &Ctx<'_>,
+    (pipe, other): (Option<&Arc<WaitQueue>>, Option<&Arc<WaitQueue>>),
+    nonblocking: bool,
+    mut attempt: impl FnMut(&mut Blocked) -> Result<T>,
+) -> SysResult<T> {
+    let mut waits_for = Blocked::Pipe;
+    loop {
+        let queue = if waits_for == Blocked::Pipe { pipe } else { other };
+        let step = || {
+            let mut failed_at = Blocked::Pipe;
+            match attempt(&mut failed_at) {
+                Err(Errno::EAGAIN) if !nonblocking && failed_at != waits_for => Ok(None),
+                result => result.map(Some),
+            }
+        };
+        match waiting(cx, [queue, None], nonblocking, step).await? {
+            Some(value) => return Ok(value),
+            None if waits_for == Blocked::Pipe => waits_for = Blocked::Other,
+            None => waits_for = Blocked::Pipe,
+        }
+    }
+}
+
 /// Sends SIGPIPE where the result says so.
 fn signalled<T>(cx: &Ctx<'_>, result: SysResult<T>) -> SysResult<T> {
     if matches!(result, Err(SysError::Errno(Errno::EPIPE))) {
@@ -139,9 +172,10 @@ async fn from_pipe(
         return Err(Errno::EINVAL.into());
     }
     let env = cx.rw_env();
-    let queues = [from.wait_queue(), output.file().wait_queue()];
-    let done = waiting(cx, queues, nonblocking, || {
+    let queues = (from.wait_queue(), output.file().wait_queue());
+    let done = waiting_for_side(cx, queues, nonblocking, |failed_at| {
         let mut batch = from.take(count)?;
+        *failed_at = Blocked::Other;
         let mut done = 0_usize;
         while !batch.is_empty() {
             let at = start.map(|start| start.saturating_add(done as u64));
@@ -172,12 +206,13 @@ async fn to_pipe(
         return Err(Errno::EINVAL.into());
     }
     let env = cx.rw_env();
-    let queues = [input.file().wait_queue(), to.wait_queue()];
-    let attempt = || {
+    let queues = (to.wait_queue(), input.file().wait_queue());
+    let attempt = |failed_at: &mut Blocked| {
         let mut room = to.reserve(count)?;
+        *failed_at = Blocked::Other;
         input.read(&mut room, start, &env)
     };
-    let done = waiting(cx, queues, nonblocking, attempt).await? as u64;
+    let done = waiting_for_side(cx, queues, nonblocking, attempt).await? as u64;
     moved(cx, off_in, start, done)?;
     Ok(done)
 }
