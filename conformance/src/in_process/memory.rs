@@ -343,6 +343,15 @@ fn remap(
     (new_addr, new_len): (u64, u64),
     keep_old: bool,
 ) -> Result<()> {
+    if old_len == 0 {
+        // Nothing moves: a second mapping of what is shared.
+        cut(regions, old_addr);
+        let mut second = regions.get(&old_addr).cloned().ok_or(Errno::EFAULT)?;
+        second.end = new_addr + new_len;
+        take(regions, new_addr, new_len)?;
+        regions.insert(new_addr, second);
+        return Ok(());
+    }
     let moved = take(regions, old_addr, old_len)?;
     let last = moved.len().saturating_sub(1);
     let mut placed = BTreeMap::new();
