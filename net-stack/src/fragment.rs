@@ -3,6 +3,7 @@
 //! Fragments that overlap end the whole packet (RFC 5722). Bounded in time, in packets and in bytes: who sends only
 //! halves loses the oldest ones.
 
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
@@ -15,6 +16,8 @@ use crate::wire::ip::{Fragment, Repr};
 const LIFETIME: u64 = 30_000_000_000;
 /// Bytes of packets that are not whole (`net.ipv4.ipfrag_high_thresh`).
 const MAX_BYTES: usize = 4 << 20;
+/// Packets that are not whole.
+const MAX_PARTIAL: usize = 1024;
 /// Fragments of one packet.
 const MAX_FRAGMENTS: usize = 512;
 /// Longest packet.
@@ -28,6 +31,8 @@ struct Partial {
     /// Length of the whole, once the last fragment has come.
     total: Option<usize>,
     since: u64,
+    /// Its place in the order of arrival.
+    number: u64,
     /// It is not to become whole any more.
     is_bad: bool,
 }
@@ -36,6 +41,9 @@ struct Partial {
 #[derive(Default)]
 pub(crate) struct Fragments {
     partial: HashMap<Key, Partial>,
+    /// In the order in which their first fragments came.
+    by_age: BTreeMap<u64, Key>,
+    next: u64,
     bytes: usize,
 }
 
@@ -50,12 +58,12 @@ impl Fragments {
     ) -> Option<Bytes> {
         let key = (header.from, header.to, header.protocol, fragment.id);
         self.make_room(data.len(), now);
-        let partial = self.partial.entry(key).or_insert_with(|| Partial {
-            pieces: Vec::new(),
-            bytes: 0,
-            total: None,
-            since: now,
-            is_bad: false,
+        let (by_age, next) = (&mut self.by_age, &mut self.next);
+        let partial = self.partial.entry(key).or_insert_with(|| {
+            let number = *next;
+            *next += 1;
+            by_age.insert(number, key);
+            Partial { pieces: Vec::new(), bytes: 0, total: None, since: now, number, is_bad: false }
         });
         let (start, end) =
             (usize::from(fragment.offset), usize::from(fragment.offset) + data.len());
@@ -65,8 +73,7 @@ impl Fragments {
         if partial.is_bad || partial.total != Some(partial.bytes) {
             return None;
         }
-        let whole = self.partial.remove(&key)?;
-        self.bytes -= whole.bytes;
+        let whole = self.remove(&key)?;
         let mut all = Vec::with_capacity(whole.bytes);
         for (_, piece) in whole.pieces {
             all.extend_from_slice(&piece);
@@ -74,32 +81,40 @@ impl Fragments {
         Some(all.into())
     }
 
+    fn remove(&mut self, key: &Key) -> Option<Partial> {
+        let partial = self.partial.remove(key)?;
+        self.by_age.remove(&partial.number);
+        self.bytes -= partial.bytes;
+        Some(partial)
+    }
+
+    /// The packet that has waited longest, and since when.
+    fn oldest(&self) -> Option<(Key, u64)> {
+        let (_, key) = self.by_age.first_key_value()?;
+        self.partial.get(key).map(|partial| (*key, partial.since))
+    }
+
     fn make_room(&mut self, wanted: usize, now: u64) {
         self.expire(now);
-        while self.bytes + wanted > MAX_BYTES {
-            let oldest = self.partial.iter().min_by_key(|(_, partial)| partial.since);
-            let Some(key) = oldest.map(|(key, _)| *key) else { return };
-            if let Some(partial) = self.partial.remove(&key) {
-                self.bytes -= partial.bytes;
-            }
+        while (self.bytes + wanted > MAX_BYTES || self.partial.len() >= MAX_PARTIAL)
+            && let Some((key, _)) = self.oldest()
+        {
+            self.remove(&key);
         }
     }
 
     /// Forgets what has taken too long.
     pub(crate) fn expire(&mut self, now: u64) {
-        let bytes = &mut self.bytes;
-        self.partial.retain(|_, partial| {
-            let lives = now.saturating_sub(partial.since) < LIFETIME;
-            if !lives {
-                *bytes -= partial.bytes;
-            }
-            lives
-        });
+        while let Some((key, since)) = self.oldest()
+            && now.saturating_sub(since) >= LIFETIME
+        {
+            self.remove(&key);
+        }
     }
 
     /// When something is to be forgotten.
     pub(crate) fn deadline(&self) -> Option<u64> {
-        self.partial.values().map(|partial| partial.since.saturating_add(LIFETIME)).min()
+        self.oldest().map(|(_, since)| since.saturating_add(LIFETIME))
     }
 }
 
@@ -183,5 +198,14 @@ mod tests {
             fragments.insert(&header, fragment, Bytes::from_static(&[0; 1480]), id.into());
         }
         assert!(fragments.bytes <= MAX_BYTES);
+        for id in 0..10_000 {
+            // Of a length that spoils the packet: no bytes are kept, but that it is spoiled.
+            let fragment = Fragment { id, offset: 0, more: true };
+            fragments.insert(&header, fragment, Bytes::from_static(&[0; 7]), id.into());
+        }
+        assert!(fragments.partial.len() <= MAX_PARTIAL);
+        assert_eq!(fragments.partial.len(), fragments.by_age.len());
+        fragments.expire(u64::MAX);
+        assert_eq!((fragments.bytes, fragments.by_age.len()), (0, 0));
     }
 }

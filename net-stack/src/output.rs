@@ -71,7 +71,8 @@ impl Stack {
         }
         let route = self.route(to).and_then(|route| self.interface(route.interface));
         let link = route.map_or(1500, |interface| interface.config.mtu);
-        self.path_mtus.get(&to).map_or(link, |(mtu, _)| link.min(*mtu))
+        let learnt = self.path_mtus.get(&to).filter(|(_, until)| *until > self.now);
+        learnt.map_or(link, |(mtu, _)| link.min(*mtu))
     }
 
     pub(crate) fn emit_tcp(&mut self, from: IpAddr, to: IpAddr, header: tcp::Repr, payload: Bytes) {

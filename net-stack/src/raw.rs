@@ -118,15 +118,16 @@ impl RawSocket {
 impl Stack {
     /// A new raw or ping socket.
     pub fn raw_open(&mut self, options: RawOptions) -> SocketId {
-        self.raw_sockets += 1;
-        self.add(Socket::Raw(RawSocket {
+        let id = self.add(Socket::Raw(RawSocket {
             options,
             bound: None,
             peer: None,
             queue: VecDeque::new(),
             queued: 0,
             error: None,
-        }))
+        }));
+        self.raw_sockets.push(id);
+        id
     }
 
     fn raw(&mut self, id: SocketId) -> Result<&mut RawSocket> {
@@ -162,14 +163,11 @@ impl Stack {
 
     /// An identifier that no other ping socket has.
     fn free_echo_id(&mut self, wanted: u16) -> Result<u16> {
-        let used: Vec<u16> = self
-            .sockets
-            .values()
-            .filter_map(|socket| match socket {
-                Socket::Raw(socket) if socket.options.ping => Some(socket.bound?.port()),
-                _ => None,
-            })
-            .collect();
+        let id_of = |id: &SocketId| match self.sockets.get(id) {
+            Some(Socket::Raw(socket)) if socket.options.ping => Some(socket.bound?.port()),
+            _ => None,
+        };
+        let used: Vec<u16> = self.raw_sockets.iter().filter_map(id_of).collect();
         if wanted != 0 {
             return if used.contains(&wanted) { Err(Errno::EADDRINUSE) } else { Ok(wanted) };
         }
@@ -300,14 +298,14 @@ impl Stack {
         packet: &Packet,
         interface: Option<InterfaceId>,
     ) -> bool {
-        if self.raw_sockets == 0 {
+        if self.raw_sockets.is_empty() {
             return false;
         }
         let whole = Bytes::from(flat(packet, usize::MAX));
         let message = whole.slice(repr.header_len().min(whole.len())..);
         let mut takers = Vec::new();
-        for (id, socket) in &mut self.sockets {
-            let Socket::Raw(socket) = socket else { continue };
+        for id in &self.raw_sockets {
+            let Some(Socket::Raw(socket)) = self.sockets.get_mut(id) else { continue };
             if !socket.takes(repr, &message) {
                 continue;
             }

@@ -12,6 +12,7 @@ use smallvec::SmallVec;
 use crate::interface::{InterfaceId, Medium};
 use crate::output::{checksum_place, is_link_local};
 use crate::stack::Stack;
+use crate::tcp::buffer::compact;
 use crate::wire::ethernet::{self, Mac, ether_type};
 use crate::wire::ip::{self, Repr, protocol};
 use crate::wire::{Packet, arp, checksum, ndp, tcp, udp};
@@ -105,7 +106,7 @@ impl Stack {
         if rest.len() < length {
             return None;
         }
-        let mut data = bytes.slice(start..start + length);
+        let mut data = compact(bytes.slice(start..start + length), bytes.len());
         // Nobody on a wire has a loopback address, a group's, or ours.
         let from = repr.from;
         let is_strange = from.is_loopback() || from.is_multicast() || repr.to.is_loopback();
@@ -222,7 +223,7 @@ impl Stack {
             overrides: true,
         };
         let known = self.interface(id).and_then(|interface| {
-            interface.neighbours.list().find(|(ip, ..)| *ip == to).map(|(_, mac, _)| mac)
+            interface.neighbours.list(self.now).find(|(ip, ..)| *ip == to).map(|(_, mac, _)| mac)
         });
         let mac = source.or(known).unwrap_or(Mac::of_multicast(ALL_NODES.into()));
         self.send_ndp(id, mac, (target.into(), to), &answer);

@@ -62,7 +62,8 @@ pub struct Stack {
     pub(crate) fragments: Fragments,
     pub(crate) deadlines: Deadlines,
     pub(crate) secret: Secret,
-    pub(crate) raw_sockets: usize,
+    /// Raw and ping sockets: every packet is shown to them.
+    pub(crate) raw_sockets: Vec<SocketId>,
     /// Smaller packets than the link's that routers have asked for, and until when.
     pub(crate) path_mtus: HashMap<IpAddr, (u32, u64)>,
     events: Vec<(SocketId, PollEvents)>,
@@ -82,7 +83,7 @@ impl Stack {
             fragments: Fragments::default(),
             deadlines: Deadlines::default(),
             secret,
-            raw_sockets: 0,
+            raw_sockets: Vec::new(),
             path_mtus: HashMap::new(),
             sockets: HashMap::new(),
             tcp_ports: Ports::default(),
@@ -222,7 +223,7 @@ impl Stack {
         id: InterfaceId,
     ) -> Vec<(IpAddr, crate::wire::ethernet::Mac, crate::interface::neighbour::NeighbourState)>
     {
-        self.interface(id).map(|one| one.neighbours.list().collect()).unwrap_or_default()
+        self.interface(id).map(|one| one.neighbours.list(self.now).collect()).unwrap_or_default()
     }
 
     /// Sets a neighbour's hardware address for good, or forgets it.
@@ -518,7 +519,7 @@ impl Stack {
         match self.sockets.get(&id) {
             Some(Socket::Raw(_)) => {
                 self.sockets.remove(&id);
-                self.raw_sockets = self.raw_sockets.saturating_sub(1);
+                self.raw_sockets.retain(|known| *known != id);
             }
             Some(Socket::Udp(socket)) => {
                 if let Some(bound) = socket.bound {

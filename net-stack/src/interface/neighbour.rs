@@ -17,8 +17,9 @@ const DELAY: u64 = 5_000_000_000;
 const RETRY: u64 = 1_000_000_000;
 /// Questions before giving up.
 const TRIES: u32 = 3;
-/// Packets that wait for an answer.
+/// Packets that wait for an answer, and bytes of all that wait on a link.
 const MAX_WAITING: usize = 64;
+const MAX_WAITING_BYTES: usize = 4 << 20;
 /// Most neighbours.
 const MAX_NEIGHBOURS: usize = 1024;
 
@@ -51,6 +52,32 @@ struct Entry {
     used: u64,
 }
 
+impl Entry {
+    /// Keeps a packet until there is an answer; the oldest goes, or the packet itself where the link holds too much.
+    fn wait(&mut self, frame: Frame, total: &mut usize) {
+        if self.waiting.len() >= MAX_WAITING
+            && let Some(oldest) = self.waiting.pop_front()
+        {
+            *total = total.saturating_sub(oldest.packet.len());
+        }
+        if *total + frame.packet.len() <= MAX_WAITING_BYTES {
+            *total += frame.packet.len();
+            self.waiting.push_back(frame);
+        }
+    }
+
+    fn drain(&mut self, total: &mut usize) -> Vec<Frame> {
+        let bytes: usize = self.waiting.iter().map(|frame| frame.packet.len()).sum();
+        *total = total.saturating_sub(bytes);
+        self.waiting.drain(..).collect()
+    }
+}
+
+/// Something is to be done at this time, too.
+fn note(earliest: &mut Option<u64>, at: u64) {
+    *earliest = Some(earliest.map_or(at, |known| known.min(at)));
+}
+
 /// What is to be done about a neighbour.
 pub(crate) enum Step {
     /// Send the packet there.
@@ -65,6 +92,10 @@ pub(crate) enum Step {
 #[derive(Default)]
 pub(crate) struct Neighbours {
     entries: HashMap<IpAddr, Entry>,
+    /// Bytes of the packets that wait.
+    waiting: usize,
+    /// No state ends before this; `None` where none does by itself.
+    earliest: Option<u64>,
 }
 
 impl Neighbours {
@@ -82,6 +113,9 @@ impl Neighbours {
             used: now,
         });
         entry.used = now;
+        if entry.state == NeighbourState::Reachable && entry.until <= now {
+            (entry.state, entry.until) = (NeighbourState::Stale, u64::MAX);
+        }
         match entry.state {
             NeighbourState::Reachable
             | NeighbourState::Delay
@@ -89,19 +123,18 @@ impl Neighbours {
             | NeighbourState::Permanent => alloc::vec![Step::Send(frame, entry.mac)],
             NeighbourState::Stale => {
                 (entry.state, entry.until) = (NeighbourState::Delay, now + DELAY);
+                note(&mut self.earliest, entry.until);
                 alloc::vec![Step::Send(frame, entry.mac)]
             }
             NeighbourState::Incomplete => {
-                if entry.waiting.len() >= MAX_WAITING {
-                    entry.waiting.pop_front();
-                }
-                entry.waiting.push_back(frame);
+                entry.wait(frame, &mut self.waiting);
                 Vec::new()
             }
             NeighbourState::Failed => {
-                entry.waiting.push_back(frame);
+                entry.wait(frame, &mut self.waiting);
                 (entry.state, entry.tries) = (NeighbourState::Incomplete, 1);
                 entry.until = now + RETRY;
+                note(&mut self.earliest, entry.until);
                 alloc::vec![Step::Ask(next, None)]
             }
         }
@@ -117,8 +150,8 @@ impl Neighbours {
             .filter(|(_, entry)| entry.state != NeighbourState::Permanent)
             .min_by_key(|(_, entry)| entry.used)
             .map(|(ip, _)| *ip);
-        if let Some(oldest) = oldest {
-            self.entries.remove(&oldest);
+        if let Some(mut oldest) = oldest.and_then(|oldest| self.entries.remove(&oldest)) {
+            oldest.drain(&mut self.waiting);
         }
     }
 
@@ -162,41 +195,39 @@ impl Neighbours {
         } else if !is_same {
             (entry.state, entry.until) = (NeighbourState::Stale, u64::MAX);
         }
-        entry.waiting.drain(..).map(|frame| Step::Send(frame, mac)).collect()
+        let frames = entry.drain(&mut self.waiting);
+        frames.into_iter().map(|frame| Step::Send(frame, mac)).collect()
     }
 
     /// Sets an entry for good, or removes it.
     pub(crate) fn set(&mut self, ip: IpAddr, mac: Option<Mac>) {
-        match mac {
-            Some(mac) => {
-                let entry = Entry {
-                    state: NeighbourState::Permanent,
-                    mac,
-                    until: u64::MAX,
-                    tries: 0,
-                    waiting: VecDeque::new(),
-                    used: 0,
-                };
-                self.entries.insert(ip, entry);
-            }
-            None => drop(self.entries.remove(&ip)),
+        if let Some(mut old) = self.entries.remove(&ip) {
+            old.drain(&mut self.waiting);
+        }
+        if let Some(mac) = mac {
+            let entry = Entry {
+                state: NeighbourState::Permanent,
+                mac,
+                until: u64::MAX,
+                tries: 0,
+                waiting: VecDeque::new(),
+                used: 0,
+            };
+            self.entries.insert(ip, entry);
         }
     }
 
     /// When [`Neighbours::on_time`] is to be called next.
-    pub(crate) fn deadline(&self) -> Option<u64> {
-        let waits = |entry: &&Entry| {
-            matches!(
-                entry.state,
-                NeighbourState::Incomplete | NeighbourState::Delay | NeighbourState::Probe
-            )
-        };
-        self.entries.values().filter(waits).map(|entry| entry.until).min()
+    pub(crate) const fn deadline(&self) -> Option<u64> {
+        self.earliest
     }
 
     /// Does what is due.
     pub(crate) fn on_time(&mut self, now: u64) -> Vec<Step> {
         let mut steps = Vec::new();
+        if self.earliest.is_none_or(|earliest| earliest > now) {
+            return steps;
+        }
         for (ip, entry) in &mut self.entries {
             if entry.until > now {
                 continue;
@@ -218,17 +249,27 @@ impl Neighbours {
                 }
                 NeighbourState::Incomplete | NeighbourState::Probe => {
                     (entry.state, entry.until) = (NeighbourState::Failed, u64::MAX);
-                    steps.push(Step::Lost(entry.waiting.drain(..).collect()));
+                    steps.push(Step::Lost(entry.drain(&mut self.waiting)));
                 }
                 NeighbourState::Stale | NeighbourState::Failed | NeighbourState::Permanent => {}
             }
         }
+        let waits = |entry: &&Entry| {
+            matches!(
+                entry.state,
+                NeighbourState::Incomplete | NeighbourState::Delay | NeighbourState::Probe
+            )
+        };
+        self.earliest = self.entries.values().filter(waits).map(|entry| entry.until).min();
         steps
     }
 
     /// All entries.
-    pub(crate) fn list(&self) -> impl Iterator<Item = (IpAddr, Mac, NeighbourState)> {
-        self.entries.iter().map(|(ip, entry)| (*ip, entry.mac, entry.state))
+    pub(crate) fn list(&self, now: u64) -> impl Iterator<Item = (IpAddr, Mac, NeighbourState)> {
+        self.entries.iter().map(move |(ip, entry)| {
+            let is_over = entry.state == NeighbourState::Reachable && entry.until <= now;
+            (*ip, entry.mac, if is_over { NeighbourState::Stale } else { entry.state })
+        })
     }
 }
 
@@ -258,7 +299,7 @@ mod tests {
     }
 
     fn state(neighbours: &Neighbours) -> NeighbourState {
-        neighbours.list().next().unwrap().2
+        neighbours.list(0).next().unwrap().2
     }
 
     #[test]
@@ -269,9 +310,10 @@ mod tests {
         assert!(neighbours.resolve(PEER, frame(), 0).is_empty());
         let steps = neighbours.learn(PEER, MAC, (true, true, false), SECOND);
         assert!(matches!(steps[..], [Step::Send(_, MAC), Step::Send(_, MAC)]));
-        assert_eq!((state(&neighbours), neighbours.deadline()), (NeighbourState::Reachable, None));
+        assert_eq!(state(&neighbours), NeighbourState::Reachable);
+        assert_eq!(neighbours.waiting, 0);
         let later = 40 * SECOND;
-        assert!(neighbours.on_time(later).is_empty());
+        assert!(neighbours.on_time(later).is_empty() && neighbours.deadline().is_none());
         assert!(matches!(neighbours.resolve(PEER, frame(), later)[..], [Step::Send(..)]));
         assert_eq!(state(&neighbours), NeighbourState::Delay);
         let mut now = later + 5 * SECOND;
@@ -289,11 +331,11 @@ mod tests {
         let other = Mac([2, 0, 0, 0, 0, 3]);
         let _ = neighbours.learn(PEER, MAC, (false, false, true), 0);
         let _ = neighbours.learn(PEER, other, (false, false, true), 0);
-        assert_eq!(neighbours.list().next(), Some((PEER, MAC, NeighbourState::Stale)));
+        assert_eq!(neighbours.list(0).next(), Some((PEER, MAC, NeighbourState::Stale)));
         for number in 0..3000_u32 {
             let ip = IpAddr::V4(core::net::Ipv4Addr::from(number));
             let _ = neighbours.learn(ip, other, (false, false, true), number.into());
         }
-        assert!(neighbours.list().count() <= MAX_NEIGHBOURS);
+        assert!(neighbours.list(0).count() <= MAX_NEIGHBOURS);
     }
 }

@@ -11,6 +11,11 @@ const SMALL: usize = 1024;
 /// How far they are joined.
 const JOINED: usize = 8192;
 
+/// A part of a packet to be kept: a copy where it is a small part, so that a few bytes do not keep a large packet alive.
+pub(crate) fn compact(part: Bytes, whole: usize) -> Bytes {
+    if part.len() < whole / 2 { Bytes::copy_from_slice(&part) } else { part }
+}
+
 /// A queue of bytes.
 #[derive(Default)]
 pub(crate) struct Buffer {
@@ -144,6 +149,15 @@ mod tests {
         let mut bytes = alloc::vec![b'c'];
         bytes.extend_from_slice(&all[..5001]);
         bytes.into()
+    }
+
+    #[test]
+    fn a_small_part_does_not_keep_the_whole_alive() {
+        let whole = Bytes::from(alloc::vec![7; 60_000]);
+        let kept = compact(whole.slice(10..11), whole.len());
+        assert!(whole.is_unique() && kept == Bytes::from_static(&[7]));
+        let most = compact(whole.slice(10..), whole.len());
+        assert!(!whole.is_unique() && most.len() == 59_990);
     }
 
     #[test]

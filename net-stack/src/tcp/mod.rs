@@ -238,6 +238,7 @@ impl TcpSocket {
         Choices {
             send_limit: options.send_buffer.unwrap_or(usual),
             receive_limit: self.receive_limit(lossless),
+            largest_receive: settings.largest_receive,
             fixed_send: options.send_buffer.is_some(),
             fixed_receive: options.receive_buffer.is_some(),
             no_delay: options.no_delay,

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use super::buffer::compact;
 use super::seq::Seq;
 use crate::wire::tcp::Sacks;
 
@@ -46,6 +47,7 @@ impl Reassembly {
     /// Keeps data that starts at `start`, behind a gap. What is there already stays.
     pub(crate) fn insert(&mut self, start: Seq, data: Bytes) {
         let (mut start, mut data) = (start, data);
+        let whole = data.len();
         // From left to right: the parts of it that lie in gaps.
         while !data.is_empty() {
             let end = start.add(data.len() as u32);
@@ -56,7 +58,7 @@ impl Reassembly {
                 _ => (end, end),
             };
             let fits = gap_end.since(start) as usize;
-            if fits > 0 && !self.put(at, start, data.slice(..fits)) {
+            if fits > 0 && !self.put(at, start, compact(data.slice(..fits), whole)) {
                 return;
             }
             if !skip_to.before(end) {

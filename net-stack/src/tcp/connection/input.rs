@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::{Connection, Fin, Outcome, Phase, Segment};
+use crate::tcp::buffer::compact;
 use crate::tcp::recovery::{DUPLICATES, Reduction, Repair};
 use crate::tcp::sent::Delivered;
 use crate::tcp::seq::Seq;
@@ -121,13 +122,14 @@ impl Connection {
         }
         let skip = if header.seq.before(self.rcv_nxt) { self.rcv_nxt.since(header.seq) } else { 0 };
         let start = header.seq.add(skip);
-        let mut payload = payload.slice((skip as usize).min(payload.len())..);
+        let whole = payload.len();
+        let mut payload = payload.slice((skip as usize).min(whole)..);
         let room = self.rcv_edge.since(start) as usize;
         let fits = payload.len() <= room;
         if !fits {
             payload.truncate(room);
         }
-        Some(Accepted { start, payload, fin: header.fin && fits })
+        Some(Accepted { start, payload: compact(payload, whole), fin: header.fin && fits })
     }
 
     fn note_clock(&mut self, header: &Repr, accepted: &Accepted, now: u64) {

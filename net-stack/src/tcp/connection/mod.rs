@@ -109,6 +109,8 @@ pub(crate) struct Path {
 pub(crate) struct Choices {
     pub(crate) send_limit: usize,
     pub(crate) receive_limit: usize,
+    /// How far that one grows by itself.
+    pub(crate) largest_receive: usize,
     /// The limits were asked for and stay as they are.
     pub(crate) fixed_send: bool,
     pub(crate) fixed_receive: bool,

@@ -5,8 +5,6 @@ use alloc::vec::Vec;
 use super::{Connection, Segment};
 use crate::tcp::seq::Seq;
 
-/// Largest receive buffer that grows by itself (`net.ipv4.tcp_rmem`).
-pub(crate) const LARGEST_RECEIVE: usize = 32 << 20;
 /// Largest send buffer that grows by itself (`net.ipv4.tcp_wmem`).
 pub(crate) const LARGEST_SEND: usize = 16 << 20;
 
@@ -98,7 +96,7 @@ impl Connection {
         }
         let wanted = self.tuning.taken.saturating_mul(2).saturating_add(16 * self.path.mss);
         if wanted > self.choices.receive_limit {
-            self.choices.receive_limit = wanted.min(LARGEST_RECEIVE);
+            self.choices.receive_limit = wanted.min(self.choices.largest_receive);
         }
         (self.tuning.taken, self.tuning.since) = (0, now);
     }

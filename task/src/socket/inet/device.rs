@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use chitin_abi::poll::PollEvents;
@@ -30,8 +30,8 @@ use crate::scheduler::wait::Waiter;
 const MAX_FRAME: usize = VNET_HEADER + 18 + 65_536;
 /// Frames that are read before others get their turn.
 const BATCH: usize = 64;
-/// Frames that wait for the host at most; what is more is lost.
-const MAX_PENDING: usize = 4096;
+/// Bytes that wait for the host at most; what is more is lost, as on a wire.
+const MAX_PENDING: usize = 8 << 20;
 
 /// An interface that a host descriptor belongs to.
 pub struct HostInterface {
@@ -47,10 +47,17 @@ pub struct HostInterface {
 pub(super) struct Device {
     interface: InterfaceId,
     descriptor: Arc<OwnedFd>,
-    output: Mutex<VecDeque<Frame>>,
+    output: Mutex<Output>,
     /// The host took no more.
     is_stuck: AtomicBool,
     waiter: Arc<Waiter>,
+}
+
+/// Frames that wait for the host.
+#[derive(Default)]
+struct Output {
+    frames: VecDeque<Frame>,
+    bytes: usize,
 }
 
 impl Device {
@@ -58,17 +65,20 @@ impl Device {
     pub(super) fn collect(&self, stack: &mut chitin_net_stack::Stack) -> bool {
         let mut output = self.output.lock();
         while let Some(frame) = stack.transmit(self.interface) {
-            if output.len() < MAX_PENDING {
-                output.push_back(frame);
+            let length = frame.packet.len();
+            if output.bytes + length <= MAX_PENDING {
+                output.bytes += length;
+                output.frames.push_back(frame);
             }
         }
-        !output.is_empty()
+        !output.frames.is_empty()
     }
 
     /// Writes what waits, as far as the host takes it.
     pub(super) fn flush(&self) {
         let mut output = self.output.lock();
-        while let Some(frame) = output.front() {
+        while let Some(frame) = output.frames.front() {
+            let length = frame.packet.len();
             let header = vnet_header(frame);
             let parts = [
                 IoSlice::new(&header),
@@ -83,8 +93,11 @@ impl Device {
                     return;
                 }
                 // The interface is down or the frame too large for it: lost, as on a wire.
-                Err(_) | Ok(_) => output.pop_front(),
-            };
+                Err(_) | Ok(_) => {
+                    output.frames.pop_front();
+                    output.bytes -= length;
+                }
+            }
         }
         self.is_stuck.store(false, Ordering::SeqCst);
     }
@@ -126,7 +139,7 @@ impl InetStack {
         });
         self.devices.write().push(Arc::clone(&device));
         self.has_devices.store(true, Ordering::SeqCst);
-        let stack = Arc::clone(self);
+        let stack = Arc::downgrade(self);
         scheduler.spawn(async move { serve(&stack, &device, &watch).await });
         Ok(id)
     }
@@ -149,7 +162,7 @@ impl InetStack {
 }
 
 /// Reads frames for as long as the stack lives, and writes what had to wait.
-async fn serve(stack: &Arc<InetStack>, device: &Device, watch: &HostWatch) {
+async fn serve(stack: &Weak<InetStack>, device: &Device, watch: &HostWatch) {
     let interest = PollEvents::POLLIN | PollEvents::POLLOUT;
     let _registered = device.waiter.register(watch.queue(), interest);
     let mut buffer = vec![0; MAX_FRAME];
@@ -171,6 +184,7 @@ async fn serve(stack: &Arc<InetStack>, device: &Device, watch: &HostWatch) {
             device.waiter.changed(seen).await;
             continue;
         }
+        let Some(stack) = stack.upgrade() else { return };
         stack.with(|stack, now| {
             for (frame, trust) in &frames {
                 stack.receive(device.interface, frame, *trust, now);
