@@ -7,29 +7,35 @@
 //! - [`rings`]: the keyrings that tasks have, and what `KEY_SPEC_…` means.
 //! - [`search`]: finding a key by its description, and who possesses it.
 //!
-//! Locks: a key's state is a leaf, and no two keys are locked at once; the table's lock is taken before none.
-//! Nesting is bounded ([`MAX_DEPTH`]), so that a walk and a drop recurse a few levels at most.
+//! - [`usage`]: what a user's keys take, and how much they may.
+//!
+//! Locks: `nesting` (held while a keyring is linked into another, so that no two links close a circle), then a key's
+//! state; no two keys are locked at once. The table's lock is taken before none.
+//!
+//! Keyrings are nested as deep as a guest likes, from the top down, as on Linux. So nothing recurses by that depth: a walk goes
+//! [`MAX_DEPTH`] levels and looks at a keyring once for each of them, and a drop takes keyrings apart one after the other.
 
 pub mod rings;
 pub mod search;
+mod usage;
 
-use core::sync::atomic::{AtomicU64, Ordering};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Weak};
 
 use chitin_abi::{Errno, Result};
 use parking_lot::Mutex;
 
+use self::usage::Usage;
 use crate::cred::Credentials;
 
 /// How deep keyrings may lie in each other.
 pub const MAX_DEPTH: usize = 6;
 /// Most links of one keyring.
 const MAX_LINKS: usize = 4096;
-/// Keys and bytes that an ordinary user may have (`/proc/sys/kernel/keys`).
-const USER_QUOTA: (u64, u64) = (200, 20_000);
-/// The same for the superuser.
-const ROOT_QUOTA: (u64, u64) = (1_000_000, 25_000_000);
+/// Bytes that a link counts for (`KEYQUOTA_LINK_BYTES`).
+const LINK_BYTES: u64 = 4;
+/// Keys or users that the table holds before it is looked through for those that are gone.
+const FIRST_SWEEP: usize = 1024;
 
 /// Rights to a key, as `KEYCTL_SETPERM` packs them for other users; those of the possessor stand 24 bits above.
 pub mod right {
@@ -122,13 +128,6 @@ struct State {
     restricted: bool,
 }
 
-/// What a user's keys take.
-#[derive(Default)]
-struct Usage {
-    keys: AtomicU64,
-    bytes: AtomicU64,
-}
-
 /// A key or keyring.
 pub struct Key {
     serial: i32,
@@ -136,16 +135,37 @@ pub struct Key {
     description: Vec<u8>,
     state: Mutex<State>,
     charged: Option<Arc<Usage>>,
-    bytes: AtomicU64,
+    nesting: Arc<Mutex<()>>,
+}
+
+impl State {
+    /// What it counts for beside the description.
+    fn bytes(&self) -> u64 {
+        self.payload.len() as u64 + LINK_BYTES * self.links.len() as u64
+    }
 }
 
 impl Drop for Key {
     fn drop(&mut self) {
         if let Some(usage) = &self.charged {
-            usage.keys.fetch_sub(1, Ordering::Relaxed);
-            usage.bytes.fetch_sub(self.bytes.load(Ordering::Relaxed), Ordering::Relaxed);
+            usage.give_back(description_bytes(&self.description) + self.state.get_mut().bytes());
+        }
+        // One after the other: a chain of keyrings may be longer than a stack.
+        let mut rest = core::mem::take(&mut self.state.get_mut().links);
+        while let Some(link) = rest.pop() {
+            if let Some(mut key) = Arc::into_inner(link) {
+                let state = key.state.get_mut();
+                if let Some(usage) = &key.charged {
+                    usage.shrink(LINK_BYTES * state.links.len() as u64);
+                }
+                rest.append(&mut state.links);
+            }
         }
     }
+}
+
+fn description_bytes(description: &[u8]) -> u64 {
+    description.len() as u64 + 1
 }
 
 impl Key {
@@ -220,16 +240,35 @@ impl Key {
     /// Replaces the payload.
     ///
     /// # Errors
-    /// EOPNOTSUPP for a keyring, EINVAL for a payload that the type does not take.
+    /// EOPNOTSUPP for a keyring, EINVAL for a payload that the type does not take, EDQUOT.
     pub fn update(&self, payload: Vec<u8>) -> Result<()> {
         if self.kind == Kind::Keyring {
             return Err(Errno::EOPNOTSUPP);
         }
         check_payload(self.kind, &payload)?;
-        let old = core::mem::replace(&mut self.state.lock().payload, payload);
+        let old = {
+            let mut state = self.state.lock();
+            self.resize(state.payload.len() as u64, payload.len() as u64)?;
+            state.expires = None;
+            core::mem::replace(&mut state.payload, payload)
+        };
         drop(old);
-        self.state.lock().expires = None;
         Ok(())
+    }
+
+    /// A part of it takes `new` bytes of its owner's quota, no longer `old`.
+    fn resize(&self, old: u64, new: u64) -> Result<()> {
+        let Some(usage) = &self.charged else { return Ok(()) };
+        usage.shrink(old.saturating_sub(new));
+        usage.grow(new.saturating_sub(old))
+    }
+
+    /// Takes all links, to be dropped when no key is locked.
+    fn take_links(&self, state: &mut State) -> Vec<Arc<Self>> {
+        if let Some(usage) = &self.charged {
+            usage.shrink(LINK_BYTES * state.links.len() as u64);
+        }
+        core::mem::take(&mut state.links)
     }
 
     /// Makes it useless (`KEYCTL_REVOKE`), or as if it were not there (`KEYCTL_INVALIDATE`).
@@ -237,7 +276,7 @@ impl Key {
         let links = {
             let mut state = self.state.lock();
             state.life = if invalidate { Life::Invalid } else { Life::Revoked };
-            core::mem::take(&mut state.links)
+            self.take_links(&mut state)
         };
         drop(links);
     }
@@ -265,28 +304,42 @@ impl Key {
         self.state.lock().restricted = true;
     }
 
-    /// The number of levels of keyrings below and with it; `None` when `sought` is among them.
-    fn depth(&self, sought: &Self) -> Option<usize> {
-        if core::ptr::eq(self, sought) {
-            return None;
+    /// Whether a keyring may lie in `into`: it must not be or contain that, nor be nested too deep itself.
+    ///
+    /// # Errors
+    /// EDEADLK, ELOOP.
+    fn may_lie_in(self: &Arc<Self>, into: &Self) -> Result<()> {
+        let mut level = vec![Arc::clone(self)];
+        for _ in 0..MAX_DEPTH {
+            let mut seen = HashSet::new();
+            let mut below = Vec::new();
+            for ring in level {
+                if core::ptr::eq(&*ring, into) {
+                    return Err(Errno::EDEADLK);
+                }
+                let inner = ring.links().into_iter().filter(|link| link.kind == Kind::Keyring);
+                below.extend(inner.filter(|link| seen.insert(link.serial)));
+            }
+            if below.is_empty() {
+                return Ok(());
+            }
+            level = below;
         }
-        let mut most = 0;
-        for link in self.links().iter().filter(|link| link.kind == Kind::Keyring) {
-            most = most.max(link.depth(sought)?);
-        }
-        Some(most.saturating_add(1))
+        let is_circle = level.iter().any(|ring| core::ptr::eq(&**ring, into));
+        Err(if is_circle { Errno::EDEADLK } else { Errno::ELOOP })
     }
 
     /// Links a key into this keyring, in the place of one of the same type and description.
     ///
     /// # Errors
-    /// ENOTDIR, EPERM, EDEADLK, ELOOP, ENFILE.
+    /// ENOTDIR, EPERM, EDEADLK, ELOOP, ENFILE, EDQUOT.
     pub fn link(&self, key: &Arc<Self>) -> Result<()> {
         if self.kind != Kind::Keyring {
             return Err(Errno::ENOTDIR);
         }
-        if key.kind == Kind::Keyring && key.depth(self).ok_or(Errno::EDEADLK)? > MAX_DEPTH {
-            return Err(Errno::ELOOP);
+        let _nesting = self.nesting.lock();
+        if key.kind == Kind::Keyring {
+            key.may_lie_in(self)?;
         }
         let old = {
             let mut state = self.state.lock();
@@ -302,6 +355,7 @@ impl Key {
                 }
                 None if state.links.len() >= MAX_LINKS => return Err(Errno::ENFILE),
                 None => {
+                    self.resize(0, LINK_BYTES)?;
                     state.links.push(Arc::clone(key));
                     None
                 }
@@ -322,7 +376,9 @@ impl Key {
         let old = {
             let mut state = self.state.lock();
             let at = state.links.iter().position(|link| core::ptr::eq(&**link, key));
-            state.links.swap_remove(at.ok_or(Errno::ENOENT)?)
+            let old = state.links.swap_remove(at.ok_or(Errno::ENOENT)?);
+            self.resize(LINK_BYTES, 0)?;
+            old
         };
         drop(old);
         Ok(())
@@ -336,7 +392,10 @@ impl Key {
         if self.kind != Kind::Keyring {
             return Err(Errno::ENOTDIR);
         }
-        let old = core::mem::take(&mut self.state.lock().links);
+        let old = {
+            let mut state = self.state.lock();
+            self.take_links(&mut state)
+        };
         drop(old);
         Ok(())
     }
@@ -354,6 +413,8 @@ fn check_payload(kind: Kind, payload: &[u8]) -> Result<()> {
 struct Table {
     last: i32,
     by_serial: HashMap<i32, Weak<Key>>,
+    /// How large the table is to be when those that are gone are looked for.
+    sweep_at: usize,
     usage: HashMap<u32, Arc<Usage>>,
     /// The user keyring and the user session keyring of each user.
     users: HashMap<u32, (Arc<Key>, Arc<Key>)>,
@@ -363,6 +424,7 @@ struct Table {
 #[derive(Default)]
 pub struct Keys {
     table: Mutex<Table>,
+    nesting: Arc<Mutex<()>>,
 }
 
 /// What a new key is made of.
@@ -377,6 +439,8 @@ pub struct NewKey {
     pub rights: Option<u32>,
     /// Whether it counts against its owner's quota.
     pub charged: bool,
+    /// Whose it is; `None` for the caller's.
+    pub owner: Option<u32>,
 }
 
 impl Keys {
@@ -391,16 +455,20 @@ impl Keys {
             return Err(Errno::EINVAL);
         }
         let mut table = self.table.lock();
-        table.by_serial.retain(|_, key| key.strong_count() > 0);
-        let bytes =
-            new.description.len().saturating_add(1).saturating_add(new.payload.len()) as u64;
+        table.sweep();
+        let uid = new.owner.unwrap_or(cred.fsuid);
+        let bytes = description_bytes(&new.description) + new.payload.len() as u64;
         let charged = match new.charged {
-            true => Some(charge(&mut table, cred.fsuid, bytes)?),
+            true => {
+                let usage = table.usage.entry(uid).or_insert_with(|| Usage::of(uid));
+                usage.take(bytes)?;
+                Some(Arc::clone(usage))
+            }
             false => None,
         };
         let serial = free_serial(&mut table);
         let state = State {
-            uid: cred.fsuid,
+            uid,
             gid: cred.fsgid,
             rights: new.rights.unwrap_or(new.kind.rights()),
             payload: new.payload,
@@ -412,7 +480,7 @@ impl Keys {
             description: new.description,
             state: Mutex::new(state),
             charged,
-            bytes: AtomicU64::new(bytes),
+            nesting: Arc::clone(&self.nesting),
         });
         table.by_serial.insert(serial, Arc::downgrade(&key));
         Ok(key)
@@ -436,10 +504,8 @@ impl Keys {
 
     /// What a user's keys take: their number and bytes, and the most they may.
     pub fn quota(&self, uid: u32) -> ((u64, u64), (u64, u64)) {
-        let used = self.table.lock().usage.get(&uid).map_or((0, 0), |usage| {
-            (usage.keys.load(Ordering::Relaxed), usage.bytes.load(Ordering::Relaxed))
-        });
-        (used, if uid == 0 { ROOT_QUOTA } else { USER_QUOTA })
+        let used = self.table.lock().usage.get(&uid).map_or((0, 0), |usage| usage.used());
+        (used, usage::quota(uid))
     }
 
     /// The user keyring and the user session keyring of the caller's user, which are made when first asked for.
@@ -456,7 +522,14 @@ impl Keys {
             let (kind, payload) = (Kind::Keyring, Vec::new());
             self.create(
                 cred,
-                NewKey { kind, description, payload, rights: Some(rights), charged: true },
+                NewKey {
+                    kind,
+                    description,
+                    payload,
+                    rights: Some(rights),
+                    charged: true,
+                    owner: Some(cred.ruid),
+                },
             )
         };
         let own = make(format!("_uid.{}", cred.ruid))?;
@@ -476,15 +549,22 @@ fn free_serial(table: &mut Table) -> i32 {
     }
 }
 
-fn charge(table: &mut Table, uid: u32, bytes: u64) -> Result<Arc<Usage>> {
-    let (most_keys, most_bytes) = if uid == 0 { ROOT_QUOTA } else { USER_QUOTA };
-    let usage = table.usage.entry(uid).or_default();
-    let keys = usage.keys.load(Ordering::Relaxed).saturating_add(1);
-    let total = usage.bytes.load(Ordering::Relaxed).saturating_add(bytes);
-    if keys > most_keys || total > most_bytes {
-        return Err(Errno::EDQUOT);
+impl Table {
+    /// Forgets keys that are gone, and users whose keyrings nobody holds, whenever there are twice as many as then.
+    fn sweep(&mut self) {
+        if self.by_serial.len() < self.sweep_at.max(FIRST_SWEEP) {
+            return;
+        }
+        // The user session keyring holds the user keyring.
+        let is_used = |(own, session): &(Arc<Key>, Arc<Key>)| {
+            Arc::strong_count(session) > 1 || Arc::strong_count(own) > 2 || !own.links().is_empty()
+        };
+        self.users.retain(|_, rings| is_used(rings));
+        self.by_serial.retain(|_, key| key.strong_count() > 0);
+        self.usage.retain(|_, usage| Arc::strong_count(usage) > 1);
+        self.sweep_at = self.by_serial.len().saturating_mul(2);
     }
-    usage.keys.store(keys, Ordering::Relaxed);
-    usage.bytes.store(total, Ordering::Relaxed);
-    Ok(Arc::clone(usage))
 }
+
+#[cfg(test)]
+mod tests;

@@ -145,7 +145,8 @@ fn install(
 
 fn new_ring(task: &Task, description: Vec<u8>, rights: u32) -> Result<Arc<Key>> {
     let (kind, payload) = (Kind::Keyring, Vec::new());
-    let new = NewKey { kind, description, payload, rights: Some(rights), charged: true };
+    let new =
+        NewKey { kind, description, payload, rights: Some(rights), charged: true, owner: None };
     task.kernel.keys.create(&task.cred(), new)
 }
 

@@ -1,5 +1,7 @@
-//! Finding keys: breadth is a keyring's links in their order, depth is bounded.
+//! Finding keys: breadth is a keyring's links in their order, depth is bounded. Keyrings form a lattice: each is looked at once
+//! for each depth that it is met at, less deep than before, or the ways through it would be too many.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use chitin_abi::{Errno, Result};
@@ -31,17 +33,62 @@ fn roots(task: &Task) -> Vec<Arc<Key>> {
 pub fn possesses(task: &Task, key: &Arc<Key>) -> bool {
     let cred = task.cred();
     key.check(&cred, true, right::SEARCH).is_ok()
-        && roots(task).iter().any(|root| Arc::ptr_eq(root, key) || leads_to(root, key, &cred, 0))
+        && walk(roots(task), &cred, |found| Arc::ptr_eq(found, key))
 }
 
-fn leads_to(ring: &Key, key: &Arc<Key>, cred: &Credentials, depth: usize) -> bool {
-    if depth > MAX_DEPTH || ring.check(cred, true, right::SEARCH).is_err() {
-        return false;
+/// The numbers of all keys that the caller's keyrings lead to.
+pub fn possessed(task: &Task) -> HashSet<i32> {
+    let mut all = HashSet::new();
+    let cred = task.cred();
+    walk(roots(task), &cred, |found| {
+        if found.check(&cred, true, right::SEARCH).is_ok() {
+            all.insert(found.serial());
+        }
+        false
+    });
+    all
+}
+
+/// Shows the keyrings and all keys that they lead to, until `visit` says that it has seen enough.
+fn walk(
+    roots: Vec<Arc<Key>>,
+    cred: &Credentials,
+    mut visit: impl FnMut(&Arc<Key>) -> bool,
+) -> bool {
+    let mut seen = Seen::default();
+    if roots.iter().any(&mut visit) {
+        return true;
     }
-    ring.links().iter().any(|link| {
-        Arc::ptr_eq(link, key)
-            || link.kind() == Kind::Keyring && leads_to(link, key, cred, depth.saturating_add(1))
-    })
+    let mut rings: Vec<_> = roots.into_iter().map(|root| (root, 0)).collect();
+    while let Some((ring, depth)) = rings.pop() {
+        let searchable = ring.check(cred, true, right::SEARCH).is_ok();
+        if depth > MAX_DEPTH || !searchable || !seen.is_new(&ring, depth) {
+            continue;
+        }
+        for link in ring.links() {
+            if visit(&link) {
+                return true;
+            }
+            if link.kind() == Kind::Keyring {
+                rings.push((link, depth.saturating_add(1)));
+            }
+        }
+    }
+    false
+}
+
+/// Keyrings that were looked at, and how deep they lay.
+#[derive(Default)]
+struct Seen(HashMap<i32, usize>);
+
+impl Seen {
+    /// Whether there may be more below than when it was met before.
+    fn is_new(&mut self, ring: &Key, depth: usize) -> bool {
+        let known = self.0.entry(ring.serial()).or_insert(usize::MAX);
+        let is_new = depth < *known;
+        *known = depth.min(*known);
+        is_new
+    }
 }
 
 /// A key of the caller's keyrings. As on Linux, one that is of no use counts as missing, because some other keyring
@@ -70,7 +117,7 @@ pub fn in_ring(
     let cred = task.cred();
     ring.check(&cred, possessed, right::SEARCH)?;
     let search = Search { cred: &cred, now: task.kernel.clock.realtime_nanos(), possessed, wanted };
-    search.below(ring, 0)
+    search.below(ring, 0, &mut Seen::default())
 }
 
 struct Search<'a> {
@@ -81,7 +128,10 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    fn below(&self, ring: &Key, depth: usize) -> Result<Arc<Key>> {
+    fn below(&self, ring: &Key, depth: usize, seen: &mut Seen) -> Result<Arc<Key>> {
+        if !seen.is_new(ring, depth) {
+            return Err(Errno::ENOKEY);
+        }
         let links = ring.links();
         let mut worst = Errno::ENOKEY;
         let same = |key: &&Arc<Key>| {
@@ -103,7 +153,7 @@ impl Search<'_> {
             if inner.check(self.cred, self.possessed, right::SEARCH).is_err() {
                 continue;
             }
-            match self.below(inner, depth.saturating_add(1)) {
+            match self.below(inner, depth.saturating_add(1), seen) {
                 Ok(key) => return Ok(key),
                 Err(Errno::ENOKEY) => {}
                 Err(errno) => worst = errno,

@@ -95,7 +95,8 @@ pub fn add_key(
         known.update(bytes)?;
         return Ok(number(&known));
     }
-    let new = NewKey { kind, description, payload: bytes, rights: None, charged: true };
+    let new =
+        NewKey { kind, description, payload: bytes, rights: None, charged: true, owner: None };
     let key = cx.kernel().keys.create(&cx.task.cred(), new)?;
     ring.link(&key)?;
     Ok(number(&key))
@@ -317,11 +318,7 @@ fn search(
 }
 
 fn read(cx: &Ctx<'_>, id: i32, at: GuestAddr, room: u64) -> Result<u64> {
-    let Found { key, possessed } =
-        rings::find(cx.task, id, Lookup::Existing, 0).map_err(|errno| match errno {
-            Errno::EINVAL => Errno::EINVAL,
-            other => other,
-        })?;
+    let Found { key, possessed } = rings::find(cx.task, id, Lookup::Existing, 0)?;
     if key.check(&cx.task.cred(), possessed, right::READ).is_err() && !possessed {
         return Err(Errno::EACCES);
     }
