@@ -37,6 +37,8 @@ enum Phase {
     Running(u32),
     /// It could not be started.
     Failed(Failure),
+    /// A signal ended the container before it was started: its exit code.
+    Cancelled(u8),
 }
 
 /// A container.
@@ -128,19 +130,23 @@ impl Container {
 
     /// Waits for the end of the first process, however long it takes until it is started. Gives the exit code.
     pub(crate) fn wait(&self) -> Result<u8> {
-        let init = self.started()?;
+        let mut phase = self.phase.lock();
+        let init = loop {
+            match &*phase {
+                Phase::Created(_) => self.changed.wait(&mut phase),
+                Phase::Running(init) => break *init,
+                Phase::Failed(failure) => return Err(failure.clone()),
+                Phase::Cancelled(code) => return Ok(*code),
+            }
+        };
+        drop(phase);
         Ok(code(self.kernel.wait_exit(init)))
     }
 
-    fn started(&self) -> Result<u32> {
-        let mut phase = self.phase.lock();
-        loop {
-            match &*phase {
-                Phase::Created(_) => self.changed.wait(&mut phase),
-                Phase::Running(init) => return Ok(*init),
-                Phase::Failed(failure) => return Err(failure.clone()),
-            }
-        }
+    /// Ends a container that waits for its start.
+    fn cancel(&self, phase: &mut Phase, signal: i32) {
+        *phase = Phase::Cancelled(u8::try_from(128 + signal).unwrap_or(u8::MAX));
+        self.changed.notify_all();
     }
 
     fn init(&self) -> Result<u32> {
@@ -148,6 +154,7 @@ impl Container {
             Phase::Created(_) => fail!("the container has not been started"),
             Phase::Running(init) => Ok(*init),
             Phase::Failed(failure) => Err(failure.clone()),
+            Phase::Cancelled(_) => fail!("the container is not running"),
         }
     }
 
@@ -185,14 +192,17 @@ impl Container {
 
     fn signal(&self, signal: i32, target: Target) -> Result<Response> {
         let Ok(number) = u32::try_from(signal) else { return fail!("{signal} is not a signal") };
-        let init = match &*self.phase.lock() {
+        let mut phase = self.phase.lock();
+        let init = match &*phase {
             Phase::Running(init) => *init,
             // A signal that would end it ends a container that waits for its start, as with other runtimes.
             Phase::Created(_) if signal == libc::SIGKILL || signal == libc::SIGTERM => {
-                crate::raw::exit_now(128 + signal);
+                self.cancel(&mut phase, signal);
+                return Ok(Response::Done);
             }
             _ => return fail!("the container is not running"),
         };
+        drop(phase);
         let result = match target {
             Target::Init => self.kernel.kill(init, number),
             Target::All => self.kernel.kill_all(init, number),

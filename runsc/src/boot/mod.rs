@@ -73,6 +73,8 @@ struct Confined {
 
 /// How long a file operation may take in the gofer before the sandbox does without its files.
 const GOFER_PATIENCE: Duration = Duration::from_secs(30);
+/// How long the end waits for answers to be written; only a peer that reads nothing makes it wait so long.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
 /// More workers than this do not help one sandbox.
 const MOST_WORKERS: usize = 64;
 
@@ -161,11 +163,12 @@ fn run(
         container.check_program(&plan.process)?;
     }
     let peers = control.as_ref().map(server::Peers::of).transpose()?;
+    let pending = Arc::default();
     if let Some(control) = control {
-        server::serve_one(control, &container)?;
+        server::serve_one(control, &container, &pending)?;
     }
     if let (Some(listener), Some(peers)) = (listener, peers) {
-        server::serve_all(listener, peers, &container)?;
+        server::serve_all(listener, peers, &container, &pending)?;
     }
     reporter.report(&Event::Ready);
     trace::point("sentry: ready");
@@ -178,10 +181,7 @@ fn run(
     let result = container.wait();
     trace::point("sentry: the program has ended");
     container.drain();
-    if result.is_err() {
-        // The command that asked for the start is still to be answered.
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    pending.settle(LAST_ANSWERS);
     result
 }
 

@@ -8,8 +8,10 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+use parking_lot::{Condvar, Mutex};
 use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::control::{Request, Response, receive, send};
@@ -25,6 +27,32 @@ const STACK: usize = 256 << 10;
 pub(crate) trait Machine: Send + Sync + 'static {
     /// Carries out a request; may take as long as it takes.
     fn carry_out(&self, request: Request, descriptors: Vec<OwnedFd>) -> Result<Response>;
+}
+
+/// Requests that were read and not answered yet.
+///
+/// A request can bring about the end of the sandbox (`kill`), and others wait for it: the process goes on until they
+/// have their answers.
+#[derive(Debug, Default)]
+pub(crate) struct Pending {
+    requests: Mutex<usize>,
+    fewer: Condvar,
+}
+
+impl Pending {
+    /// Waits until everything is answered, but no longer than this.
+    pub(crate) fn settle(&self, limit: Duration) {
+        let mut requests = self.requests.lock();
+        self.fewer.wait_while_for(&mut requests, |requests| *requests > 0, limit);
+    }
+
+    fn during<T>(&self, work: impl FnOnce() -> T) -> T {
+        *self.requests.lock() += 1;
+        let result = work();
+        *self.requests.lock() -= 1;
+        self.fewer.notify_all();
+        result
+    }
 }
 
 /// Who may connect, as the sentry's user namespace calls them.
@@ -52,14 +80,15 @@ pub(crate) fn serve_all(
     listener: UnixListener,
     peers: Peers,
     machine: &Arc<impl Machine>,
+    pending: &Arc<Pending>,
 ) -> Result<()> {
-    let machine = Arc::clone(machine);
+    let (machine, pending) = (Arc::clone(machine), Arc::clone(pending));
     let accept = move || {
         let open = Arc::new(AtomicUsize::new(0));
         for stream in listener.incoming() {
             let Ok(stream) = stream else {
                 // Out of descriptors, most likely: not worth a busy loop.
-                thread::sleep(core::time::Duration::from_millis(10));
+                thread::sleep(Duration::from_millis(10));
                 continue;
             };
             if !peers.admit(&stream) || open.load(Ordering::Relaxed) >= MOST {
@@ -67,8 +96,9 @@ pub(crate) fn serve_all(
             }
             open.fetch_add(1, Ordering::Relaxed);
             let (machine, open) = (Arc::clone(&machine), Arc::clone(&open));
+            let pending = Arc::clone(&pending);
             let serve = move || {
-                converse(&stream, &*machine);
+                converse(&stream, &*machine, &pending);
                 open.fetch_sub(1, Ordering::Relaxed);
             };
             // Without a thread the connection is closed, which the peer notices.
@@ -79,14 +109,18 @@ pub(crate) fn serve_all(
 }
 
 /// Serves the connection to the command that made the sandbox.
-pub(crate) fn serve_one(stream: UnixStream, machine: &Arc<impl Machine>) -> Result<()> {
-    let machine = Arc::clone(machine);
+pub(crate) fn serve_one(
+    stream: UnixStream,
+    machine: &Arc<impl Machine>,
+    pending: &Arc<Pending>,
+) -> Result<()> {
+    let (machine, pending) = (Arc::clone(machine), Arc::clone(pending));
     spawn("maker", move || {
         let mut entries = [PollFd::new(&stream, PollFlags::IN)];
         if matches!(poll(&mut entries, Some(&SOON)), Ok(0)) {
             crate::raw::release_code();
         }
-        converse(&stream, &*machine);
+        converse(&stream, &*machine, &pending);
     })
 }
 
@@ -95,7 +129,7 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<()> {
     thread.map(drop).context(|| "cannot start a thread")
 }
 
-fn converse(stream: &UnixStream, machine: &impl Machine) {
+fn converse(stream: &UnixStream, machine: &impl Machine, pending: &Pending) {
     loop {
         let (request, descriptors) = match receive::<Request>(stream) {
             Ok(Some(received)) => received,
@@ -107,8 +141,11 @@ fn converse(stream: &UnixStream, machine: &impl Machine) {
             }
         };
         log::debug(|| format!("request: {request:?}"));
-        let response = machine.carry_out(request, descriptors).unwrap_or_else(Response::Failed);
-        if send(stream, &response, &[]).is_err() {
+        let sent = pending.during(|| {
+            let response = machine.carry_out(request, descriptors).unwrap_or_else(Response::Failed);
+            send(stream, &response, &[])
+        });
+        if sent.is_err() {
             return;
         }
     }
@@ -138,8 +175,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("s");
         let (a, _b) = UnixStream::pair().unwrap();
-        serve_all(UnixListener::bind(&path).unwrap(), Peers::of(&a).unwrap(), &Arc::new(Echo))
-            .unwrap();
+        let (listener, peers) = (UnixListener::bind(&path).unwrap(), Peers::of(&a).unwrap());
+        serve_all(listener, peers, &Arc::new(Echo), &Arc::default()).unwrap();
         let client = Client::new(UnixStream::connect(&path).unwrap());
         client.order(&Request::Start).unwrap();
         assert!(matches!(
@@ -147,5 +184,24 @@ mod tests {
             Ok(Response::Exited { code: 7 })
         ));
         assert_eq!(client.order(&Request::Pause).unwrap_err().to_string(), "no");
+    }
+
+    #[test]
+    fn the_end_waits_for_answers() {
+        let pending = Arc::new(Pending::default());
+        let (begun, wait) = std::sync::mpsc::channel();
+        let answered = Arc::new(AtomicUsize::new(0));
+        let (own, count) = (Arc::clone(&pending), Arc::clone(&answered));
+        let server = thread::spawn(move || {
+            own.during(|| {
+                begun.send(()).unwrap();
+                thread::sleep(Duration::from_millis(20));
+                count.fetch_add(1, Ordering::SeqCst);
+            });
+        });
+        wait.recv().unwrap();
+        pending.settle(Duration::from_secs(60));
+        assert_eq!(answered.load(Ordering::SeqCst), 1);
+        server.join().unwrap();
     }
 }

@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "each test uses a part")]
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -74,14 +74,17 @@ impl Setup {
         command
     }
 
-    /// Runs to the end. Through files: a detached container would hold a pipe open.
+    /// Runs to the end. Through files: a detached container would hold a pipe open. Each run has its own: such a
+    /// container goes on to write to those of the run that created it.
     pub fn runsc(&self, args: &[&str]) -> Output {
-        let file = |name: &str| fs::File::create(self.path().join(name)).expect("a file");
+        let mut files = [(); 2].map(|()| tempfile::tempfile().expect("a file"));
+        let own = |file: &fs::File| file.try_clone().expect("a descriptor");
         let mut command = self.command(args);
-        command.stdout(file("stdout")).stderr(file("stderr"));
+        command.stdout(own(&files[0])).stderr(own(&files[1]));
         let mut output = output(command.spawn().expect("runsc starts"));
-        output.stdout = fs::read(self.path().join("stdout")).expect("stdout");
-        output.stderr = fs::read(self.path().join("stderr")).expect("stderr");
+        for (file, bytes) in files.iter_mut().zip([&mut output.stdout, &mut output.stderr]) {
+            file.rewind().and_then(|()| file.read_to_end(bytes)).expect("output");
+        }
         output
     }
 
