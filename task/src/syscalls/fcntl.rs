@@ -21,7 +21,7 @@ use super::args::Fd;
 use super::locks::{self, Kind};
 use super::sigio;
 use crate::context::Ctx;
-use crate::error::SysResult;
+use crate::error::{Restart, SysResult};
 
 /// Status flags that `F_SETFL` changes.
 const CHANGEABLE: OpenFlags = OpenFlags::O_APPEND
@@ -59,8 +59,30 @@ pub async fn fcntl(cx: &mut Ctx<'_>, fd: Fd, op: u32, arg: u64) -> SysResult {
         F_OFD_SETLK | F_OFD_SETLKW => {
             locks::set(cx, &file, addr, Kind::Description, op == F_OFD_SETLKW).await
         }
+        F_ADD_SEALS => add_seals(cx, &file, arg as u32).await,
         _ => simple(cx, fd, &file, op, arg),
     }
+}
+
+/// How often, and after how many nanoseconds, the host is asked again for a seal.
+const SEAL_ATTEMPTS: (u32, u64) = (50, 2_000_000);
+
+/// Adds seals; waits a little for mappings that are about to go.
+async fn add_seals(cx: &Ctx<'_>, file: &OpenFile, seals: u32) -> SysResult {
+    if !file.writable() {
+        return Err(Errno::EPERM.into());
+    }
+    let inode = sealable(file)?;
+    for _ in 0..SEAL_ATTEMPTS.0 {
+        match tmpfs::add_seals(&inode, seals) {
+            Err(Errno::EAGAIN) => {}
+            result => return Ok(result.map(|()| 0)?),
+        }
+        let deadline = cx.kernel().clock.monotonic().saturating_add(SEAL_ATTEMPTS.1);
+        let never = core::future::pending::<()>();
+        cx.wait_until(Restart::Always, deadline, never).await?;
+    }
+    Err(Errno::EBUSY.into())
 }
 
 fn simple(cx: &Ctx<'_>, fd: Fd, file: &Arc<OpenFile>, op: u32, arg: u64) -> SysResult {
@@ -79,8 +101,6 @@ fn simple(cx: &Ctx<'_>, fd: Fd, file: &Arc<OpenFile>, op: u32, arg: u64) -> SysR
             return Ok(pipe(file)?.pipe().set_capacity(u64::from(arg as u32), privileged)? as u64);
         }
         F_GET_SEALS => return Ok(tmpfs::seals(&sealable(file)?)?.into()),
-        F_ADD_SEALS if !file.writable() => return Err(Errno::EPERM.into()),
-        F_ADD_SEALS => tmpfs::add_seals(&sealable(file)?, arg as u32)?,
         F_GETLEASE => return Ok(locks::lease(cx, file)),
         F_SETLEASE => locks::set_lease(cx, fd, file, arg as u32)?,
         F_NOTIFY => sigio::notify(cx, file, fd.0, arg as u32)?,

@@ -9,7 +9,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use chitin_abi::{Errno, PAGE_SIZE, Result};
-use rustix::fs::{FallocateFlags, MemfdFlags, SeekFrom};
+use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags, SeekFrom};
 
 use super::chunk::{CHUNK, Chunk, ZEROS};
 use super::space::Space;
@@ -318,13 +318,27 @@ impl Content {
         }
     }
 
+    /// Has the host refuse writes for good, as it refuses to while anybody has a mapping that can be written to: also
+    /// one that its owner only said to have unmapped.
+    ///
+    /// # Errors
+    /// EAGAIN where there is one.
+    pub(super) fn seal_writes(&self) -> Result<()> {
+        let Store::Host(fd) = &self.store else { return Ok(()) };
+        match rustix::fs::fcntl_add_seals(fd, SealFlags::WRITE) {
+            Err(rustix::io::Errno::BUSY) => Err(Errno::EAGAIN),
+            result => result.map_err(from_host),
+        }
+    }
+
     /// The memfd that holds the file from now on.
     pub(super) fn move_to_host(&mut self, space: &Space) -> Result<Arc<OwnedFd>> {
         let chunks = match &self.store {
             Store::Host(fd) => return Ok(Arc::clone(fd)),
             Store::Heap(chunks) => chunks,
         };
-        let fd = rustix::fs::memfd_create(c"chitin", MemfdFlags::CLOEXEC).map_err(from_host)?;
+        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+        let fd = rustix::fs::memfd_create(c"chitin", flags).map_err(from_host)?;
         rustix::fs::ftruncate(&fd, self.size).map_err(from_host)?;
         for (index, chunk) in chunks {
             write_chunk(&fd, index.saturating_mul(CHUNK as u64), chunk)?;

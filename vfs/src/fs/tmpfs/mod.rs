@@ -236,7 +236,8 @@ pub fn set_initial_seals(inode: &Arc<dyn Inode>, seals: u32) -> Result<()> {
 /// `F_ADD_SEALS`; the caller has checked that the descriptor is writable.
 ///
 /// # Errors
-/// EPERM while sealed against it, EBUSY with writable mappings for `F_SEAL_WRITE`, EINVAL.
+/// EPERM while sealed against it, EBUSY with writable mappings for `F_SEAL_WRITE`, EINVAL; EAGAIN where the host still has
+/// a writable mapping that nobody has any more: one that is being unmapped, or that a hostile guest has kept.
 pub fn add_seals(inode: &Arc<dyn Inode>, seals: u32) -> Result<()> {
     const ALL: u32 = F_SEAL_SEAL
         | F_SEAL_SHRINK
@@ -250,16 +251,16 @@ pub fn add_seals(inode: &Arc<dyn Inode>, seals: u32) -> Result<()> {
     let inode = regular(inode)?;
     let file = inode.regular()?;
     // Writes hold this lock: none is in progress, and mappings are counted before they can be written to.
-    let _content = file.content.write();
+    let content = file.content.write();
     let old = file.seals.load(Ordering::Acquire);
     if old & F_SEAL_SEAL != 0 {
         return Err(Errno::EPERM);
     }
-    if seals & F_SEAL_WRITE != 0
-        && old & F_SEAL_WRITE == 0
-        && file.writable_mappings.load(Ordering::Acquire) > 0
-    {
-        return Err(Errno::EBUSY);
+    if seals & F_SEAL_WRITE != 0 && old & F_SEAL_WRITE == 0 {
+        if file.writable_mappings.load(Ordering::Acquire) > 0 {
+            return Err(Errno::EBUSY);
+        }
+        content.seal_writes()?;
     }
     let mut new = old | seals;
     if seals & F_SEAL_EXEC != 0 && inode.meta.lock().mode & 0o111 != 0 {

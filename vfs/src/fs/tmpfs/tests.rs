@@ -183,7 +183,10 @@ fn seals_forbid() {
     add_seals(&inode, F_SEAL_FUTURE_WRITE).unwrap();
     assert!(mapped.write_sealed());
     mapped.unmapped(true);
+    let (host, _) = mapped.host_file(0, 4096, true).unwrap();
     add_seals(&inode, F_SEAL_WRITE | F_SEAL_SEAL).unwrap();
+    assert!(rustix::fs::fcntl_get_seals(&host).unwrap().contains(rustix::fs::SealFlags::WRITE));
+    assert_eq!(rustix::io::pwrite(&host, b"a", 0), Err(rustix::io::Errno::PERM));
     assert_eq!(write(&world, &file, 0, b"a"), Err(Errno::EPERM));
     assert_eq!(add_seals(&inode, F_SEAL_GROW), Err(Errno::EPERM));
     assert_eq!(add_seals(&inode, 1 << 20), Err(Errno::EINVAL));
