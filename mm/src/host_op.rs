@@ -35,7 +35,10 @@ pub enum HostOp {
         prot: HostProt,
         /// Whether writes go to the file.
         shared: bool,
-        /// The file, open with the rights that the mapping needs.
+        /// Whether the guest may ever be allowed to write to it. A platform whose guests can change rights by
+        /// themselves sees to it that no shared mapping without this can be made writable.
+        writable: bool,
+        /// The file, open with at least the rights that the mapping needs.
         file: Arc<OwnedFd>,
         /// Offset in the file: whole pages.
         offset: u64,

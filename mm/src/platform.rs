@@ -154,7 +154,7 @@ pub trait AddressSpace: Send + Sync {
         false
     }
 
-    /// Page faults since the host's process began: (served without I/O, with).
+    /// Page faults in this address space: (served without I/O, with).
     fn faults(&self) -> (u64, u64) {
         (0, 0)
     }
@@ -256,11 +256,6 @@ pub trait GuestThread: Send + Sync {
     fn hot_site(&mut self) -> Option<HotSite> {
         None
     }
-
-    /// Whether the platform may answer futex calls without an event that need none: a wake of a private word that nobody is
-    /// expected to wake ([`AddressSpace::expect_wakes`]), a wait for a word that has changed. It must not where
-    /// somebody wants to see the calls. Holds from the next `resume` on; a new thread's are all events.
-    fn answer_futexes(&mut self, _alone: bool) {}
 
     /// Takes operations that this thread, which stands still, carries out itself on its way back to the guest: `ops`
     /// up to the first that fails, then all of `optional`, whose failures don't matter. False: it does not take them, and

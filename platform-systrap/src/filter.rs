@@ -228,7 +228,7 @@ pub fn guest(descriptors: Descriptors, fsgsbase: bool) -> Vec<Instruction> {
         libc::SYS_futex,
         &[Check::Int(1, libc::FUTEX_WAIT as u32), Check::Window(0, window.0, window.1)],
     );
-    program.rule(libc::SYS_write, &[Check::Below(0, descriptors.workers), Check::Is(2, 8)]);
+    ring(&mut program, descriptors);
     carried(&mut program);
     program.rule(
         libc::SYS_futex,
@@ -241,6 +241,13 @@ pub fn guest(descriptors: Descriptors, fsgsbase: bool) -> Vec<Instruction> {
     program.rule(libc::SYS_exit, &[]);
     program.step(RETURN, KILL);
     program.code
+}
+
+/// A doorbell's counter grows by the one that stands in the configuration: whoever could add more could fill it, and the
+/// sentry, which rings too, would block.
+fn ring(program: &mut Program, descriptors: Descriptors) {
+    let one = Check::Is(1, layout::CONFIG + layout::config::ONE);
+    program.rule(libc::SYS_write, &[Check::Below(0, descriptors.workers), one, Check::Is(2, 8)]);
 }
 
 /// What guest threads carry out themselves: calls on their own memory, anonymous where they make some. Whatever guest code
@@ -303,7 +310,7 @@ pub fn warden(descriptors: Descriptors) -> Vec<Instruction> {
             Check::Window(0, CHANNELS, CHANNELS + CHANNELS_LEN),
         ],
     );
-    program.rule(libc::SYS_write, &[Check::Below(0, descriptors.workers), Check::Is(2, 8)]);
+    ring(&mut program, descriptors);
     let window = Check::Guest(0, 1);
     let private = Check::Bits(3, refused | anonymous | map_fixed, anonymous | map_fixed);
     program.rule(libc::SYS_mmap, &[window, private]);
@@ -451,9 +458,13 @@ mod tests {
         assert_eq!(as_guest(text, libc::SYS_futex, [end, 0, 2, 0, 0, 0]), KILL);
         assert_eq!(as_guest(text, libc::SYS_futex, [CHANNELS, 1, 2, 0, 0, 0]), ALLOW);
         assert_eq!(as_guest(text, libc::SYS_futex, [end, 1, 2, 0, 0, 0]), KILL);
-        assert_eq!(as_guest(text, libc::SYS_write, [1, 0, 8, 0, 0, 0]), ALLOW);
-        assert_eq!(as_guest(text, libc::SYS_write, [2, 0, 8, 0, 0, 0]), KILL);
-        assert_eq!(as_guest(text, libc::SYS_write, [1, 0, 8 | 1 << 32, 0, 0, 0]), KILL);
+        let one = layout::CONFIG + layout::config::ONE;
+        assert_eq!(as_guest(text, libc::SYS_write, [1, one, 8, 0, 0, 0]), ALLOW);
+        assert_eq!(as_guest(text, libc::SYS_write, [2, one, 8, 0, 0, 0]), KILL);
+        assert_eq!(as_guest(text, libc::SYS_write, [1, one, 8 | 1 << 32, 0, 0, 0]), KILL);
+        for other in [0, one - 1, one + 8, CHANNELS] {
+            assert_eq!(as_guest(text, libc::SYS_write, [1, other, 8, 0, 0, 0]), KILL);
+        }
     }
 
     #[test]

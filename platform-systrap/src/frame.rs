@@ -113,9 +113,14 @@ impl Channel {
         for at in (channel::HEADER - 0x1e00..channel::HEADER).step_by(8) {
             arena.store64(self.offset + at, 0);
         }
-        let call = (channel::CALL..channel::FRAME).chain(channel::CARRY..channel::HEADER_LEN);
-        let registers = channel::FAST_REGISTERS..channel::FAST_REGISTERS + channel::FAST_LEN;
-        for at in call.chain(registers).step_by(8) {
+        let parts = [
+            channel::CALL..channel::FRAME,
+            channel::FS_BASE..channel::FLAGS,
+            channel::FAST_REGISTERS..channel::FAST_REGISTERS + channel::FAST_LEN,
+            channel::ANSWERS..channel::ANSWERS_END,
+            channel::CARRY..channel::HEADER_LEN,
+        ];
+        for at in parts.into_iter().flat_map(|part| part.step_by(8)) {
             arena.store64(self.header(at), 0);
         }
     }

@@ -201,6 +201,8 @@ pub mod channel {
     pub const SILENT: u64 = 312;
     /// In the header: what it answers, in the order of `chitin_mm::platform::Answers`.
     pub const ANSWERS: u64 = 320;
+    /// Their end.
+    pub const ANSWERS_END: u64 = ANSWERS + 8 * chitin_mm::platform::Answers::NUMBERS.len() as u64;
     /// In the header: how many bytes of two arguments came with the call; a word each.
     pub const IN: u64 = 304;
     /// In the header: what is to be carried out: address in the guest, bytes, offset in the channel.
@@ -249,8 +251,6 @@ pub mod channel {
     pub const CONVERT: u32 = 8;
     /// Flag: carry out the operations of [`CARRIED`] first.
     pub const CARRYING: u32 = 16;
-    /// Flag: futex calls may be answered without the sentry.
-    pub const ALONE: u32 = 64;
     /// Flag: stop behind them.
     pub const STAY: u32 = 32;
 }

@@ -14,6 +14,7 @@ use smallvec::SmallVec;
 use crate::filter::{CARRIED_ADVICE, clone};
 use crate::frame::Channel;
 use crate::layout::{self, Descriptors, channel, op, order};
+use crate::shared::Shared;
 
 /// One host call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -110,8 +111,10 @@ fn checked(addr: u64, len: u64) -> Result<()> {
 /// The lists of a batch, in order.
 ///
 /// # Errors
-/// EINVAL for an operation outside guest memory; nothing of the batch is done then.
-pub fn batch(ops: &[HostOp], descriptors: Descriptors) -> Result<Vec<List>> {
+/// EINVAL for an operation outside guest memory, EACCES for a file that cannot be had for reading only; nothing of the
+/// batch is done then.
+pub fn batch(ops: &[HostOp], shared: &Shared) -> Result<Vec<List>> {
+    let descriptors = shared.descriptors;
     let mut lists = Vec::new();
     let mut list = List::default();
     for host_op in ops {
@@ -119,7 +122,7 @@ pub fn batch(ops: &[HostOp], descriptors: Descriptors) -> Result<Vec<List>> {
         if list.ops.len() + list.files.len() + 4 > order::COUNT as usize {
             lists.push(seal(core::mem::take(&mut list), descriptors));
         }
-        let encoded = encode(host_op, &mut list.files, descriptors)?;
+        let encoded = encode(host_op, &mut list.files, shared)?;
         list.ops.push(encoded);
     }
     if !list.ops.is_empty() {
@@ -139,7 +142,7 @@ fn seal(list: List, descriptors: Descriptors) -> List {
     List { ops: end(ops), files: list.files }
 }
 
-fn encode(host_op: &HostOp, files: &mut Vec<Arc<OwnedFd>>, descriptors: Descriptors) -> Result<Op> {
+fn encode(host_op: &HostOp, files: &mut Vec<Arc<OwnedFd>>, platform: &Shared) -> Result<Op> {
     Ok(match host_op {
         HostOp::MapAnonymous { addr, len, prot, shared, populate, noreserve, grows_down } => {
             checked(*addr, *len)?;
@@ -150,8 +153,10 @@ fn encode(host_op: &HostOp, files: &mut Vec<Arc<OwnedFd>>, descriptors: Descript
             flags |= if *grows_down { libc::MAP_GROWSDOWN } else { 0 };
             Op::new(libc::SYS_mmap, &[*addr, *len, bits(*prot), flags as u64, u64::MAX, 0])
         }
-        HostOp::MapFile { addr, len, prot, shared, file, offset, populate } => {
+        HostOp::MapFile { addr, len, prot, shared, writable, file, offset, populate } => {
             checked(*addr, *len)?;
+            // Guest threads may ask for all rights with mprotect(2): what they must not write to, the host must refuse.
+            let file = if *shared && !*writable { &platform.for_reading(file)? } else { file };
             let mut flags = libc::MAP_FIXED;
             flags |= if *shared { libc::MAP_SHARED } else { libc::MAP_PRIVATE };
             flags |= if *populate { libc::MAP_POPULATE } else { 0 };
@@ -160,7 +165,7 @@ fn encode(host_op: &HostOp, files: &mut Vec<Arc<OwnedFd>>, descriptors: Descript
             if known.is_none() {
                 files.push(Arc::clone(file));
             }
-            let fd = u64::from(descriptors.first_file()) + index as u64;
+            let fd = u64::from(platform.descriptors.first_file()) + index as u64;
             Op::new(libc::SYS_mmap, &[*addr, *len, bits(*prot), flags as u64, fd, *offset])
         }
         HostOp::Unmap { addr, len } => {
@@ -204,7 +209,7 @@ pub struct Carried {
 }
 
 /// Encodes operations for a guest thread. `None`: there is one that it must not carry out, or there are too many.
-pub fn carried(ops: &[HostOp], optional: &[HostOp], descriptors: Descriptors) -> Option<Carried> {
+pub fn carried(ops: &[HostOp], optional: &[HostOp], shared: &Shared) -> Option<Carried> {
     let count = ops.len() + optional.len();
     if count == 0 || count > channel::CARRIED_COUNT as usize {
         return None;
@@ -215,7 +220,7 @@ pub fn carried(ops: &[HostOp], optional: &[HostOp], descriptors: Descriptors) ->
     for (host_op, flags) in flagged.chain(optional) {
         let (start, end) = range(host_op)?;
         list.range = (list.range.0.min(start), list.range.1.max(end));
-        list.ops.push(encode(host_op, &mut Vec::new(), descriptors).ok()?.with(flags));
+        list.ops.push(encode(host_op, &mut Vec::new(), shared).ok()?.with(flags));
     }
     list.ops.last_mut()?.flags |= op::LAST;
     Some(list)

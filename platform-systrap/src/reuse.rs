@@ -12,14 +12,16 @@
 //!   may wait elsewhere, and take the next program over when that is there. So the kernel above says who may use what
 //!   others leave ([`Domain`]): those between whom that makes no difference.
 //! - *Threads.* Only stubs that never had a second guest thread are kept, and that the host says have none.
-//! - *Memory.* All of guest memory is unmapped but the vDSO, which must never have been touched ([`note_range`]). What the
-//!   guest can write besides is its channel, which is cleared, and the reply page, which nobody believes.
+//! - *Memory.* All of guest memory is unmapped but the vDSO, which the kernel above must never have been asked to touch
+//!   ([`note_range`]). What the guest can write besides is its channel, which is cleared, and the reply page, which nobody
+//!   believes. A hostile guest may have put a vDSO of its own there by the stub's own calls, unseen: that is one more way to
+//!   wait for the next program, and goes no further than the domain.
 //! - *The thread.* Registers, extended state, signal mask and alternate stack come from the new frame; segment bases are
 //!   loaded anew. A guest can change nothing else of its thread: its filter lets it make no such call.
 //! - *The sentry's side.* An address space is a handle with a number ([`Reuse::epoch`]); one whose number is past reads and
 //!   writes nothing, whoever still holds it.
 //!
-//! Costs: one list of two `munmap`, one `statx`; a stub that lies ready holds some 70 KiB of the host's memory. Two of a domain
+//! Costs: one list of two `munmap`, one `statx`, when a process ends the reading of its `stat`; a stub that lies ready holds some 70 KiB of the host's memory. Two of a domain
 //! do, more once more were needed at a time, [`MOST`] at most.
 
 use std::collections::VecDeque;
@@ -37,6 +39,7 @@ use crate::layout;
 use crate::process::{Process, Slot};
 use crate::space::{self, Space};
 use crate::ticket::Waiting;
+use crate::usage;
 
 /// As many stubs lie ready at most.
 const MOST: usize = 8;
@@ -54,6 +57,8 @@ pub struct Reuse {
     parked: Mutex<Option<Arc<Slot>>>,
     /// CPU time before this use.
     pub cpu_before: Mutex<(u64, u64)>,
+    /// Page faults of the processes before.
+    pub faults_before: Mutex<(u64, u64)>,
     /// `/proc/PID/statm`.
     pub statm: OnceLock<Option<OwnedFd>>,
 }
@@ -115,9 +120,9 @@ fn emptying(process: &Process) -> Vec<HostOp> {
 
 /// Begins another use of a stub.
 fn begin_again(process: &Process) {
-    let now = crate::usage::total_time(process);
+    let time = usage::total_time(process);
     process.next_epoch();
-    *process.reuse.cpu_before.lock() = now;
+    *process.reuse.cpu_before.lock() = time;
     process.patches.reset();
     process.forget_waiters();
 }
@@ -142,6 +147,8 @@ pub fn recycle(process: &Arc<Process>, domain: &Domain) -> bool {
         return false;
     };
     begin_again(process);
+    // Unlike execve, which keeps the count.
+    *process.reuse.faults_before.lock() = usage::total_faults(process);
     slot.channel.forget(&shared.channels);
     let Ok(emptied) = space::apply(process, &emptying(process)) else { return false };
     let used = Used { process: Arc::clone(process), emptied, domain: Arc::clone(domain) };

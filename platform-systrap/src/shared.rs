@@ -1,13 +1,15 @@
 //! What all parts of one platform share: memory, doorbells, and who waits where.
 
 use std::collections::VecDeque;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
+use chitin_abi::{Errno, Result};
 use parking_lot::Mutex;
+use rustix::fs::{Mode, OFlags};
 use smallvec::SmallVec;
 
 use crate::fork::Sockets;
@@ -132,6 +134,23 @@ impl Shared {
     /// Offset of a channel or reply page.
     pub const fn channel_offset(place: u32) -> u64 {
         place as u64 * layout::CHANNEL_LEN
+    }
+
+    /// The same file, open for reading only: mappings of it can never be made writable. One host call where it is
+    /// so already, else two.
+    ///
+    /// # Errors
+    /// EACCES where it cannot be had so.
+    pub fn for_reading(&self, file: &Arc<OwnedFd>) -> Result<Arc<OwnedFd>> {
+        let flags = rustix::fs::fcntl_getfl(file).map_err(|_| Errno::EACCES)?;
+        if flags.intersection(OFlags::RWMODE) == OFlags::RDONLY {
+            return Ok(Arc::clone(file));
+        }
+        let proc = self.proc.as_ref().ok_or(Errno::EACCES)?;
+        let path = format!("{}/fd/{}", self.pid, file.as_raw_fd());
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(proc, path, flags, Mode::empty());
+        file.map(Arc::new).map_err(|_| Errno::EACCES)
     }
 
     /// Puts pages away.

@@ -66,7 +66,7 @@ pub fn copy(process: &Arc<Process>) -> Result<Waiting<Space>> {
 
 /// Orders memory operations, at least one.
 pub fn apply(process: &Arc<Process>, ops: &[HostOp]) -> Result<Waiting<()>> {
-    let lists = order::batch(ops, process.shared.descriptors)?;
+    let lists = order::batch(ops, &process.shared)?;
     let ticket = Ticket::new();
     let last = lists.len().checked_sub(1).ok_or(Errno::EINVAL)?;
     let orders = lists
@@ -160,11 +160,11 @@ impl AddressSpace for Space {
     }
 
     fn residency(&self, start: GuestAddr, pages: &mut [u8]) -> bool {
-        usage::residency(&self.process, start.0, pages)
+        !self.is_over() && usage::residency(&self.process, start.0, pages)
     }
 
     fn faults(&self) -> (u64, u64) {
-        usage::faults(&self.process)
+        if self.is_over() { (0, 0) } else { usage::faults(&self.process) }
     }
 }
 

@@ -8,6 +8,7 @@ use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 
+use parking_lot::Mutex;
 use rustix::fs::{Mode, OFlags};
 
 use crate::layout;
@@ -22,12 +23,12 @@ fn clock_of(pid: i32, kind: i32) -> i32 {
 
 /// User and system time of this use of a stub, nanoseconds.
 pub fn process_time(process: &Process) -> (u64, u64) {
-    since(process, total_time(process))
+    since(&process.reuse.cpu_before, total_time(process))
 }
 
 /// What has come since this use of the stub began.
-fn since(process: &Process, total: (u64, u64)) -> (u64, u64) {
-    let before = *process.reuse.cpu_before.lock();
+fn since(before: &Mutex<(u64, u64)>, total: (u64, u64)) -> (u64, u64) {
+    let before = *before.lock();
     (total.0.saturating_sub(before.0), total.1.saturating_sub(before.1))
 }
 
@@ -70,7 +71,7 @@ pub fn thread_time(process: &Process, tid: i32, is_first: bool) -> (u64, u64) {
         return process_time(process);
     }
     let time = listed_time(process, tid);
-    if is_first { since(process, time) } else { time }
+    if is_first { since(&process.reuse.cpu_before, time) } else { time }
 }
 
 fn listed_time(process: &Process, tid: i32) -> (u64, u64) {
@@ -118,8 +119,13 @@ pub fn resident(process: &Process) -> (u64, u64) {
     (all.saturating_mul(layout::PAGE), shared.saturating_mul(layout::PAGE))
 }
 
-/// Page faults of a stub, as `/proc` counts them: minor and major.
+/// Page faults of the process that has a stub: minor and major.
 pub fn faults(process: &Process) -> (u64, u64) {
+    since(&process.reuse.faults_before, total_faults(process))
+}
+
+/// Page faults of a stub since it was made, as `/proc` counts them.
+pub fn total_faults(process: &Process) -> (u64, u64) {
     let text = process.with_pid(|pid| read(process, &format!("{pid}/stat"))).ok().flatten();
     let counts = text.and_then(|text| {
         let rest = text.rsplit_once(')')?.1.to_owned();

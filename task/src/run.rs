@@ -97,7 +97,6 @@ async fn serve(cx: &mut Ctx<'_>) -> i32 {
         if steps {
             regs.eflags |= TRAP_FLAG;
         }
-        thread.answer_futexes(!task.is_watched());
         match task.interrupt.enter_guest(|| thread.resume(regs)) {
             Some(Ok(())) => {}
             Some(Err(_)) => {

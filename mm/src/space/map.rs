@@ -219,6 +219,7 @@ impl Space {
                     len,
                     prot: host_prot(prot),
                     shared,
+                    writable: max_prot.contains(ProtFlags::PROT_WRITE),
                     file: host,
                     offset: host_offset,
                     populate,

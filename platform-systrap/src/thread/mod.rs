@@ -102,8 +102,6 @@ pub struct Thread {
     goal: Option<Goal>,
     /// What it carries out itself.
     carry: Carry,
-    /// Whether the stub may answer what needs no sentry.
-    is_alone: bool,
     /// What it stood still as before it last went on.
     went: Option<Fast>,
     /// The same, where only number and arguments were loaded.
@@ -115,13 +113,8 @@ pub struct Thread {
 impl Thread {
     /// A thread that stands still.
     pub fn new(process: Arc<Process>, slot: Arc<Slot>) -> Self {
-        let mut bases = (0, 0);
-        let header = slot.channel.offset + channel::HEADER;
-        let channels = &process.shared.channels;
-        if !process.shared.fsgsbase {
-            bases.0 = channels.load64(header + channel::FS_BASE);
-            bases.1 = channels.load64(header + channel::GS_BASE);
-        }
+        // A new host thread has none. Without FSGSBASE the stub never says what a guest has: both are loaded.
+        let bases = if process.shared.fsgsbase { (0, 0) } else { (NO_BASE, NO_BASE) };
         Self {
             process,
             slot,
@@ -136,7 +129,6 @@ impl Thread {
             luggage: Luggage::default(),
             goal: None,
             carry: Carry::Nothing,
-            is_alone: false,
             went: None,
             went_partial: false,
             hot: None,
@@ -177,8 +169,7 @@ impl Thread {
     }
 
     fn mode(&self) -> u32 {
-        let alone = if self.is_alone { channel::ALONE } else { 0 };
-        alone | if self.is_fsgsbase() { channel::FSGSBASE } else { 0 }
+        if self.is_fsgsbase() { channel::FSGSBASE } else { 0 }
     }
 }
 
@@ -289,15 +280,11 @@ impl GuestThread for Thread {
         Poll::Ready(())
     }
 
-    fn answer_futexes(&mut self, alone: bool) {
-        self.is_alone = alone;
-    }
-
     fn carry(&mut self, ops: &[HostOp], optional: &[HostOp]) -> bool {
         if self.is_running || self.carry != Carry::Nothing || self.process.is_dead() {
             return false;
         }
-        let list = order::carried(ops, optional, self.process.shared.descriptors);
+        let list = order::carried(ops, optional, &self.process.shared);
         let Some(list) = list else { return false };
         if !self.process.claim(&self.slot, list.range) {
             return false;
@@ -378,6 +365,7 @@ impl GuestThread for Thread {
         if self.is_running || self.goal.is_some() || self.process.is_dead() {
             return Err(Errno::ESRCH);
         }
+        self.slot.channel.forget(&shared.channels);
         self.start_over(&Regs::default(), &shared.shape.initial());
         Ok(())
     }

@@ -84,6 +84,7 @@ fn a_file_that_ends_is_a_bus_error() {
         len: 0x2000,
         prot: READ,
         shared: true,
+        writable: false,
         file: file.into(),
         offset: 0,
         populate: false,

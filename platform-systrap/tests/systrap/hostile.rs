@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chitin_abi::{GuestAddr, Regs};
+use chitin_mm::HostOp;
 use chitin_mm::platform::{AddressSpace, Event, GuestThread, Platform};
 
-use crate::common::{CODE, DATA, Host, STACK_TOP, WRITE, at, is_alone, raw};
+use crate::common::{CODE, DATA, Host, READ, STACK_TOP, WRITE, at, is_alone, raw};
 
 /// The stub's code starts this far above the end of guest memory.
 const TEXT: u64 = 0x1_0000;
@@ -162,6 +163,43 @@ fn stolen_calls_change_the_thief() {
         let _ = host.event_within(&mut *thread, &mut regs, Duration::from_millis(200));
         assert!(space.memory().read(GuestAddr(DATA), &mut [0]).is_err(), "{site:#x}");
         assert!(template.memory().read(GuestAddr(DATA), &mut [0]).is_ok());
+    }
+}
+
+/// Rights that the guest was not given for a file are the host's to refuse: the descriptor behind a shared mapping that must
+/// not be written is one for reading.
+#[test]
+fn stolen_rights_end_at_the_file() {
+    let host = Host::new();
+    let base = host.platform.capabilities().max_address;
+    let sites = guest_sites(&host, base);
+    let template = host.load(raw::jumper());
+    let memfd = rustix::fs::memfd_create("shared", rustix::fs::MemfdFlags::CLOEXEC);
+    let file = Arc::new(memfd.expect("a memfd"));
+    rustix::fs::ftruncate(&*file, 0x1000).expect("it grows");
+    for writable in [false, true] {
+        let map = || HostOp::MapFile {
+            addr: DATA + 0x4000,
+            len: 0x1000,
+            prot: READ,
+            shared: true,
+            writable,
+            file: Arc::clone(&file),
+            offset: 0,
+            populate: false,
+        };
+        let stolen = |site: &&u64| {
+            let space = host.wait(template.fork()).expect("a copy");
+            host.wait(space.apply(vec![map()])).expect("a mapping");
+            let mut regs = at(CODE);
+            (regs.rbx, regs.rax) = (**site, 10);
+            (regs.rdi, regs.rsi, regs.rdx) = (DATA + 0x4000, 0x1000, 3);
+            let mut thread = host.spawn(&*space, &regs);
+            thread.resume(&regs).expect("it runs");
+            let _ = host.event_within(&mut *thread, &mut regs, Duration::from_millis(200));
+            space.memory().write(GuestAddr(DATA + 0x4000), b"x").is_ok()
+        };
+        assert_eq!(sites.iter().filter(stolen).count() > 0, writable);
     }
 }
 

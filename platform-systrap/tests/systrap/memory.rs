@@ -98,6 +98,7 @@ fn files_are_mapped_privately_and_shared() {
         len: 0x1000,
         prot: WRITE,
         shared,
+        writable: true,
         file: Arc::clone(&files[index % 40]),
         offset: 0x1000 * (index as u64 % 2),
         populate: false,

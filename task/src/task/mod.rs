@@ -226,13 +226,6 @@ impl Task {
         old
     }
 
-    /// Whether somebody sees all its calls: a tracer, a filter, `--strace`.
-    pub fn is_watched(&self) -> bool {
-        self.filtered.load(Ordering::Relaxed)
-            || self.trace.is_traced()
-            || self.kernel.strace.is_some()
-    }
-
     /// Its descriptors.
     pub fn files(&self) -> Arc<FdTable> {
         Arc::clone(&self.files.read())

@@ -18,8 +18,8 @@ macro_rules! futex {
     () => {
         $crate::raw::text::lines! {
         ".Lchitin_futex:",
-        "test dword ptr [rbx + {flags}], {alone}",
-        "jz .Lchitin_ask_now",
+        "cmp qword ptr [rbx + {silent}], 0",
+        "jne .Lchitin_ask_now",
         "mov rdi, [rbx + {fast_registers} + 8 * 8]",
         "test edi, 3",
         "jnz .Lchitin_ask_now",

@@ -104,7 +104,6 @@ global_asm!(
     posted = const channel::POSTED,
     parked = const channel::PARKED,
     exit = const channel::EXIT,
-    alone = const channel::ALONE,
     max_address = const layout::MAX_ADDRESS,
     patience = const channel::PATIENCE,
     patience_none = const -32,

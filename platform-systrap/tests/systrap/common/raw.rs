@@ -200,7 +200,7 @@ guest!(
     "4:",
     "dec r12",
     "jnz 2b",
-    "mov eax, 39",
+    "mov eax, 24",
     "push rax",
     "pop rax",
     "syscall",

@@ -84,7 +84,7 @@ pub async fn shmat(cx: &mut Ctx<'_>, shmid: i32, shmaddr: GuestAddr, shmflg: Fla
     let segment = ns.shm.find(shmid)?;
     let who = caller(cx, &cred);
     who.check(&crate::ipc::ids::Object::permission(&*segment), wanted)?;
-    let host = segment.host_file(0, segment.mapped_size(), true)?;
+    let host = segment.host_file(0, segment.mapped_size(), writable)?;
     let source = MapSource::File {
         file: Arc::clone(&segment) as Arc<dyn MappedFile>,
         offset: 0,
