@@ -14,6 +14,9 @@ impl InetStack {
     /// Lists the sockets that a query asks for.
     pub(in crate::socket) fn diagnose(&self, query: &InetQuery, listing: &mut Listing<'_>) {
         for (id, local, remote, state) in self.with(|stack, _| stack.list(query.proto)) {
+            if listing.is_full() {
+                return;
+            }
             let state = state as u8;
             let ends = sockid(local, remote, id);
             let wanted = match &query.one {

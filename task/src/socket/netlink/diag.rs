@@ -6,60 +6,60 @@
 
 use chitin_abi::net::{
     AF_INET, AF_INET6, AF_UNIX, IPPROTO_TCP, IPPROTO_UDP, InetDiagReqV2, InetDiagSockid,
-    NLM_F_DUMP, NLM_F_MULTI, NLMSG_DONE, NlMsgHdr, SOCK_DIAG_BY_FAMILY, UnixDiagReq,
+    NLM_F_MULTI, NlMsgHdr, SOCK_DIAG_BY_FAMILY, UnixDiagReq,
 };
 use chitin_abi::{Errno, Result};
 use chitin_net_stack::Proto;
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::{DUMP_BYTES, Dump};
+use super::answers::Answers;
+use super::{DUMP_BYTES, Dump, is_dump};
 use crate::socket::Caller;
 
 /// Room that one socket's message needs at most.
 const MESSAGE_BYTES: usize = 512;
 
-/// Collects messages into datagrams of a bounded size.
+/// Collects messages into datagrams of a bounded size, which go to the answers as they fill.
 pub struct Listing<'a> {
     header: &'a NlMsgHdr,
     port: u32,
     flags: u16,
     open: Dump<'a>,
-    full: Vec<Vec<u8>>,
+    has_found: bool,
+    answers: &'a mut Answers,
 }
 
 impl<'a> Listing<'a> {
-    fn new(header: &'a NlMsgHdr, port: u32) -> Self {
+    fn new(header: &'a NlMsgHdr, port: u32, answers: &'a mut Answers) -> Self {
         let flags = if is_dump(header) { NLM_F_MULTI } else { 0 };
-        Self { header, port, flags, open: Dump::new(header, port), full: Vec::new() }
+        let open = Dump::new(header, port);
+        Self { header, port, flags, open, has_found: false, answers }
+    }
+
+    /// Whether more sockets would only be left out.
+    pub const fn is_full(&self) -> bool {
+        self.answers.is_overrun()
     }
 
     /// Appends one socket: the fixed part of its message and the attributes.
     pub fn socket(&mut self, fixed: &[u8], attributes: &[(u16, &[u8])]) {
+        self.has_found = true;
         if self.open.bytes.len() > DUMP_BYTES - MESSAGE_BYTES {
             let full = core::mem::replace(&mut self.open, Dump::new(self.header, self.port));
-            self.full.push(full.finish());
+            self.answers.push(full.finish());
         }
         self.open.message(SOCK_DIAG_BY_FAMILY as u16, self.flags, fixed, attributes);
     }
 
-    fn finish(self, answers: &mut Vec<Vec<u8>>) -> Result<()> {
-        let Self { header, port, open, full, .. } = self;
-        answers.extend(full);
-        answers.push(open.finish());
-        answers.retain(|answer| !answer.is_empty());
-        if is_dump(header) {
-            let mut done = Dump::new(header, port);
-            done.message(NLMSG_DONE, NLM_F_MULTI, &0_i32.to_ne_bytes(), &[]);
-            answers.push(done.finish());
-        } else if answers.is_empty() {
+    fn finish(self) -> Result<()> {
+        self.answers.push(self.open.finish());
+        if is_dump(self.header) {
+            self.answers.push(Dump::done(self.header, self.port));
+        } else if !self.has_found {
             return Err(Errno::ENOENT);
         }
         Ok(())
     }
-}
-
-const fn is_dump(header: &NlMsgHdr) -> bool {
-    header.flags & NLM_F_DUMP == NLM_F_DUMP
 }
 
 /// Which internet sockets are asked for.
@@ -75,18 +75,21 @@ pub struct InetQuery {
 /// Answers one request.
 ///
 /// # Errors
-/// EINVAL, ENOENT for a family or protocol that is not there and for a socket that is not found.
+/// EINVAL, EBUSY, ENOENT for a family or protocol that is not there and for a socket that is not found.
 pub(super) fn answer(
     header: &NlMsgHdr,
     body: &[u8],
     port: u32,
     caller: &Caller<'_>,
-    answers: &mut Vec<Vec<u8>>,
+    answers: &mut Answers,
 ) -> Result<()> {
     if u32::from(header.kind) != SOCK_DIAG_BY_FAMILY {
         return Err(Errno::EINVAL);
     }
-    let mut listing = Listing::new(header, port);
+    if is_dump(header) {
+        answers.begin_dump()?;
+    }
+    let mut listing = Listing::new(header, port, answers);
     let net = caller.net();
     match u32::from(*body.first().ok_or(Errno::EINVAL)?) {
         AF_UNIX => {
@@ -107,7 +110,7 @@ pub(super) fn answer(
         }
         _ => return Err(Errno::ENOENT),
     }
-    listing.finish(answers)
+    listing.finish()
 }
 
 /// The fixed part of a message, as bytes.

@@ -5,6 +5,7 @@
 //! `NETLINK_ROUTE` show the loopback interface, which can be brought up and down; `NETLINK_SOCK_DIAG` lists sockets.
 //! `NETLINK_KOBJECT_UEVENT` sockets can be bound and never receive anything.
 
+mod answers;
 pub(in crate::socket) mod devices;
 pub(super) mod diag;
 mod route;
@@ -16,8 +17,8 @@ use std::sync::Arc;
 use chitin_abi::net::{
     AF_NETLINK, MSG_OOB, MSG_PEEK, MSG_TRUNC, NETLINK_ADD_MEMBERSHIP, NETLINK_DROP_MEMBERSHIP,
     NETLINK_KOBJECT_UEVENT, NETLINK_LIST_MEMBERSHIPS, NETLINK_ROUTE, NETLINK_SOCK_DIAG, NLM_F_ACK,
-    NLM_F_CAPPED, NLM_F_REQUEST, NLMSG_ERROR, NLMSG_HDRLEN, NLMSG_MIN_TYPE, NlMsgErr, NlMsgHdr,
-    SOCK_DGRAM, SOCK_RAW, SOL_NETLINK, SockaddrNl, nl_align,
+    NLM_F_CAPPED, NLM_F_DUMP, NLM_F_MULTI, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, NLMSG_HDRLEN,
+    NLMSG_MIN_TYPE, NlMsgErr, NlMsgHdr, SOCK_DGRAM, SOCK_RAW, SOL_NETLINK, SockaddrNl, nl_align,
 };
 use chitin_abi::poll::PollEvents;
 use chitin_abi::{Errno, Result};
@@ -26,12 +27,11 @@ use chitin_vfs::wait::WaitQueue;
 use parking_lot::Mutex;
 use zerocopy::{FromBytes, IntoBytes};
 
+use self::answers::Answers;
 use super::{Caller, Common, Outgoing, Received, Socket, SocketInfo};
 
 /// Longest message that may be sent.
 const MAX_MESSAGE: usize = 1 << 16;
-/// Bytes of answers that may wait.
-const MAX_QUEUED: usize = 1 << 20;
 /// A dump goes out in messages of at most this size.
 const DUMP_BYTES: usize = 8192;
 
@@ -90,9 +90,12 @@ impl NetlinkSocket {
     }
 
     /// Answers the requests in a message.
-    fn requests(&self, bytes: &[u8], caller: &Caller<'_>) -> Vec<Vec<u8>> {
-        let port = self.state.lock().port;
-        let mut answers = Vec::new();
+    fn requests(&self, bytes: &[u8], caller: &Caller<'_>) -> Answers {
+        let (port, waiting) = {
+            let state = self.state.lock();
+            (state.port, state.queued)
+        };
+        let mut answers = Answers::new(waiting);
         let mut rest = bytes;
         while let Ok((header, _)) = NlMsgHdr::read_from_prefix(rest) {
             let length = header.len as usize;
@@ -103,11 +106,7 @@ impl NetlinkSocket {
             let body = message.get(NLMSG_HDRLEN..).unwrap_or_default();
             let wanted = header.flags & NLM_F_REQUEST != 0 && header.kind >= NLMSG_MIN_TYPE;
             if wanted {
-                let answered = match self.protocol {
-                    NETLINK_ROUTE => route::answer(&header, body, port, caller, &mut answers),
-                    NETLINK_SOCK_DIAG => diag::answer(&header, body, port, caller, &mut answers),
-                    _ => Err(Errno::EOPNOTSUPP),
-                };
+                let answered = self.request(&header, body, port, caller, &mut answers);
                 match answered {
                     Err(errno) => answers.push(status(&header, message, port, errno.raw())),
                     Ok(()) if header.flags & NLM_F_ACK != 0 => {
@@ -120,6 +119,42 @@ impl NetlinkSocket {
         }
         answers
     }
+
+    fn request(
+        &self,
+        header: &NlMsgHdr,
+        body: &[u8],
+        port: u32,
+        caller: &Caller<'_>,
+        answers: &mut Answers,
+    ) -> Result<()> {
+        match self.protocol {
+            NETLINK_ROUTE => route::answer(header, body, port, caller, answers),
+            NETLINK_SOCK_DIAG => diag::answer(header, body, port, caller, answers),
+            _ => Err(Errno::EOPNOTSUPP),
+        }
+    }
+
+    /// Puts answers where they are read.
+    fn enqueue(&self, answers: Answers) {
+        let mut state = self.state.lock();
+        let mut all = Answers::new(state.queued);
+        let is_overrun = answers.is_overrun();
+        // Others may have sent since these were counted.
+        answers.into_iter().for_each(|answer| all.push(answer));
+        if is_overrun || all.is_overrun() {
+            state.error = Some(Errno::ENOBUFS);
+        }
+        for answer in all {
+            state.queued += answer.len();
+            state.inbox.push_back(answer);
+        }
+    }
+}
+
+/// Whether a request asks for all that there is.
+const fn is_dump(header: &NlMsgHdr) -> bool {
+    header.flags & NLM_F_DUMP == NLM_F_DUMP
 }
 
 /// `NLMSG_ERROR`: a failure with the request, or an acknowledgement with its header.
@@ -246,17 +281,7 @@ impl Socket for NetlinkSocket {
         if answers.is_empty() {
             return Ok(length);
         }
-        {
-            let mut state = self.state.lock();
-            for answer in answers {
-                if state.queued + answer.len() > MAX_QUEUED {
-                    state.error = Some(Errno::ENOBUFS);
-                    break;
-                }
-                state.queued += answer.len();
-                state.inbox.push_back(answer);
-            }
-        }
+        self.enqueue(answers);
         self.queue.notify(PollEvents::POLLIN | PollEvents::POLLRDNORM);
         Ok(length)
     }
@@ -371,6 +396,13 @@ impl<'a> Dump<'a> {
     fn pad(&mut self) {
         let length = nl_align(self.bytes.len()).unwrap_or(self.bytes.len());
         self.bytes.resize(length, 0);
+    }
+
+    /// The message that ends a dump.
+    fn done(header: &'a NlMsgHdr, port: u32) -> Vec<u8> {
+        let mut done = Self::new(header, port);
+        done.message(NLMSG_DONE, NLM_F_MULTI, &0_i32.to_ne_bytes(), &[]);
+        done.finish()
     }
 
     fn finish(self) -> Vec<u8> {

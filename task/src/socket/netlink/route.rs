@@ -7,19 +7,22 @@ use chitin_abi::net::{
     AF_INET, AF_INET6, AF_UNSPEC, ARPHRD_LOOPBACK, IFA_ADDRESS, IFA_CACHEINFO, IFA_F_PERMANENT,
     IFA_FLAGS, IFA_LABEL, IFA_LOCAL, IFF_LOWER_UP, IFF_UP, IFLA_ADDRESS, IFLA_BROADCAST,
     IFLA_GROUP, IFLA_IFNAME, IFLA_MTU, IFLA_OPERSTATE, IFLA_QDISC, IFLA_TXQLEN, IfAddrMsg,
-    IfInfoMsg, IfaCacheinfo, NLM_F_DUMP, NLM_F_EXCL, NLM_F_MULTI, NLM_F_REPLACE, NLMSG_DONE,
-    NlMsgHdr, RT_SCOPE_HOST, RT_SCOPE_UNIVERSE, RT_TABLE_LOCAL, RTA_DST, RTA_OIF, RTA_PREFSRC,
-    RTA_TABLE, RTM_DELADDR, RTM_GETADDR, RTM_GETLINK, RTM_GETNEIGH, RTM_GETROUTE, RTM_NEWADDR,
-    RTM_NEWLINK, RTM_NEWROUTE, RTM_SETLINK, RTN_LOCAL, RTPROT_KERNEL, RtAttr, RtMsg, nl_align,
+    IfInfoMsg, IfaCacheinfo, NLM_F_EXCL, NLM_F_MULTI, NLM_F_REPLACE, NlMsgHdr, RT_SCOPE_HOST,
+    RT_SCOPE_UNIVERSE, RT_TABLE_LOCAL, RTA_DST, RTA_OIF, RTA_PREFSRC, RTA_TABLE, RTM_DELADDR,
+    RTM_GETADDR, RTM_GETLINK, RTM_GETNEIGH, RTM_GETROUTE, RTM_NEWADDR, RTM_NEWLINK, RTM_NEWROUTE,
+    RTM_SETLINK, RTN_LOCAL, RTPROT_KERNEL, RtAttr, RtMsg, nl_align,
 };
 use chitin_abi::process::CAP_NET_ADMIN;
 use chitin_abi::{Errno, Result};
 use zerocopy::{FromBytes, IntoBytes};
 
+use super::answers::Answers;
 use super::{Dump, devices};
 use crate::socket::Caller;
 use crate::socket::interface::{LOOPBACK_INDEX, LOOPBACK_MTU, LOOPBACK_QUEUE, Loopback};
 
+/// Kinds come in groups of four: new, delete, get, set.
+const GET: u16 = 2;
 /// State of the loopback interface when it is up, and when it is not.
 const OPERSTATE_UNKNOWN: u8 = 0;
 const OPERSTATE_DOWN: u8 = 2;
@@ -36,11 +39,15 @@ pub(super) fn answer(
     body: &[u8],
     port: u32,
     caller: &Caller<'_>,
-    answers: &mut Vec<Vec<u8>>,
+    answers: &mut Answers,
 ) -> Result<()> {
     // As on Linux what is too short to be a request is passed over.
     let Some(family) = body.first().map(|family| u32::from(*family)) else { return Ok(()) };
-    let is_dump = header.flags & NLM_F_DUMP == NLM_F_DUMP;
+    // Changes use the same bits for something else.
+    let is_dump = header.kind & 3 == GET && super::is_dump(header);
+    if is_dump {
+        answers.begin_dump()?;
+    }
     let mut dump = Dump::new(header, port);
     let flags = if is_dump { NLM_F_MULTI } else { 0 };
     let loopback = &caller.net().loopback;
@@ -62,9 +69,9 @@ pub(super) fn answer(
         RTM_GETROUTE => {
             routes(loopback, &mut dump, if family == AF_UNSPEC { AF_INET } else { family }, 0);
         }
-        // Kinds come in groups of four: new, delete, get, set. Other gets have nothing to show.
-        kind if kind & 3 == 2 && is_dump => {}
-        kind if kind & 3 == 2 => return Err(Errno::EOPNOTSUPP),
+        // Other gets have nothing to show.
+        _ if is_dump => {}
+        kind if kind & 3 == GET => return Err(Errno::EOPNOTSUPP),
         _ if !caller.has_net_capability(CAP_NET_ADMIN) => return Err(Errno::EPERM),
         RTM_NEWLINK | RTM_SETLINK => return change_link(loopback, body),
         RTM_NEWADDR => return change_address(loopback, header, body, true),
@@ -74,12 +81,7 @@ pub(super) fn answer(
     answers.push(dump.finish());
     if is_dump {
         show_devices(header, family, port, caller, answers);
-    }
-    answers.retain(|answer| !answer.is_empty());
-    if is_dump {
-        let mut done = Dump::new(header, port);
-        done.message(NLMSG_DONE, NLM_F_MULTI, &0_i32.to_ne_bytes(), &[]);
-        answers.push(done.finish());
+        answers.push(Dump::done(header, port));
     }
     Ok(())
 }
@@ -105,7 +107,7 @@ fn show_devices(
     family: u32,
     port: u32,
     caller: &Caller<'_>,
-    answers: &mut Vec<Vec<u8>>,
+    answers: &mut Answers,
 ) {
     let mut show = |fill: &mut dyn FnMut(&mut Dump<'_>)| {
         let mut dump = Dump::new(header, port);

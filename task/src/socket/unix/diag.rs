@@ -30,6 +30,9 @@ impl UnixNamespace {
         listing: &mut Listing<'_>,
     ) {
         for socket in self.sockets() {
+            if listing.is_full() {
+                return;
+            }
             socket.diagnose(states, show, one, listing);
         }
     }
