@@ -67,7 +67,8 @@ pub struct InetStack {
     clock: KernelClock,
     /// Who keeps its timers, once there is a socket.
     scheduler: OnceLock<Scheduler>,
-    /// When the timer runs, and the timer.
+    /// When the timer runs, and the timer. Deadlines come nearer under the timer's lock; when the timer runs it is none, and
+    /// whoever works on the stack after that looks at the stack's deadline again.
     armed: AtomicU64,
     timer: Mutex<Option<TimerHandle>>,
     /// Interfaces of the host's; whether there are any.
@@ -130,6 +131,10 @@ impl InetStack {
         let Some(scheduler) = self.scheduler.get() else { return };
         let me = self.me.clone();
         let mut timer = self.timer.lock();
+        // Another thread may have set an earlier one since; what was set is told under the timer's lock only.
+        if deadline >= self.armed.load(Ordering::Relaxed) {
+            return;
+        }
         self.armed.store(deadline, Ordering::Relaxed);
         *timer = Some(scheduler.timer(deadline, move || {
             if let Some(stack) = me.upgrade() {
