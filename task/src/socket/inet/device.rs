@@ -1,13 +1,15 @@
 //! Interfaces whose frames a descriptor of the host's carries: packet sockets with virtio-net headers.
 //!
-//! One future per device reads frames when the host says that there are some, a batch under one lock of the stack. What a
-//! call makes the stack send is written when the call lets go of the lock; what the host does not take at once waits, in
+//! One future per device reads frames when the host says that there are some, a batch under one lock of the stack, after
+//! which others get their turn. A read that fails is a frame lost; a descriptor that only fails is left alone until the host
+//! has something new to say about it. What a call makes the stack send is written when the call lets go of the lock; what the host does not take at once waits, in
 //! order, for the future. Costs: one `read` per frame that comes, of up to 64 KiB where the host leaves segments whole, one
 //! `writev` per frame that goes.
 //!
 //! Lock order: the stack, then a device's output.
 
 use core::sync::atomic::{AtomicBool, Ordering};
+use core::task::Poll;
 use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::net::IpAddr;
@@ -18,7 +20,7 @@ use bytes::Bytes;
 use chitin_abi::poll::PollEvents;
 use chitin_abi::{Errno, Result};
 use chitin_net_stack::link::{VNET_HEADER, parse_vnet_header, vnet_header};
-use chitin_net_stack::{Frame, InterfaceConfig, InterfaceId, Route};
+use chitin_net_stack::{Checksum, Frame, InterfaceConfig, InterfaceId, Route};
 use chitin_vfs::host_poll::{HostPoll, HostWatch};
 use parking_lot::Mutex;
 
@@ -28,8 +30,10 @@ use crate::scheduler::wait::Waiter;
 
 /// Largest frame, with its header before it.
 const MAX_FRAME: usize = VNET_HEADER + 18 + 65_536;
-/// Frames that are read before others get their turn.
+/// Reads before others get their turn.
 const BATCH: usize = 64;
+/// Failed reads in a row that are taken for the end and not for so many lost frames.
+const MOST_FAILURES: usize = 1024;
 /// Bytes that wait for the host at most; what is more is lost, as on a wire.
 const MAX_PENDING: usize = 8 << 20;
 
@@ -86,13 +90,14 @@ impl Device {
                 IoSlice::new(&frame.packet.payload),
             ];
             match rustix::io::writev(&*self.descriptor, &parts) {
-                Err(rustix::io::Errno::AGAIN | rustix::io::Errno::NOBUFS) => {
+                Err(rustix::io::Errno::INTR) => {}
+                Err(rustix::io::Errno::AGAIN) => {
                     if !self.is_stuck.swap(true, Ordering::SeqCst) {
                         self.waiter.wake();
                     }
                     return;
                 }
-                // The interface is down or the frame too large for it: lost, as on a wire.
+                // The interface is down, its queue full or the frame too large for it: lost, as on a wire.
                 Err(_) | Ok(_) => {
                     output.frames.pop_front();
                     output.bytes -= length;
@@ -102,11 +107,53 @@ impl Device {
         self.is_stuck.store(false, Ordering::SeqCst);
     }
 
-    /// Reads a frame.
-    fn read(&self, buffer: &mut [u8]) -> Option<usize> {
-        rustix::io::read(&*self.descriptor, buffer).ok().filter(|count| *count > VNET_HEADER)
+    /// Reads a frame, with its header.
+    fn read<'a>(&self, buffer: &'a mut [u8]) -> Reading<'a> {
+        match rustix::io::read(&*self.descriptor, &mut *buffer) {
+            Err(rustix::io::Errno::AGAIN) => Reading::Nothing,
+            Err(rustix::io::Errno::INTR) => Reading::Runt,
+            Ok(0) | Err(_) => Reading::Failed,
+            Ok(count) if count <= VNET_HEADER => Reading::Runt,
+            Ok(count) => Reading::Frame(buffer.get(..count).unwrap_or_default()),
+        }
+    }
+
+    /// Reads a batch of frames; whether there may be more. `failures` counts reads in a row that failed.
+    fn read_batch(&self, buffer: &mut [u8], failures: &mut usize, frames: &mut Frames) -> bool {
+        for _ in 0..BATCH {
+            match self.read(buffer) {
+                Reading::Frame(bytes) => {
+                    *failures = 0;
+                    let Some(trust) = parse_vnet_header(bytes) else { continue };
+                    let frame = bytes.get(VNET_HEADER..).unwrap_or_default();
+                    frames.push((Bytes::copy_from_slice(frame), trust));
+                }
+                Reading::Runt => {}
+                Reading::Nothing => return false,
+                Reading::Failed => {
+                    *failures += 1;
+                    if *failures >= MOST_FAILURES {
+                        *failures = 0;
+                        return false;
+                    }
+                }
+            }
+        }
+        true
     }
 }
+
+/// What a read gave.
+enum Reading<'a> {
+    Frame(&'a [u8]),
+    /// Too short to be a frame; or an interruption.
+    Runt,
+    Nothing,
+    Failed,
+}
+
+/// Frames without their headers, and what these say of their checksums.
+type Frames = Vec<(Bytes, Checksum)>;
 
 impl InetStack {
     /// Gives the stack an interface of the host's, with its addresses; routes follow by [`InetStack::add_routes`].
@@ -166,29 +213,84 @@ async fn serve(stack: &Weak<InetStack>, device: &Device, watch: &HostWatch) {
     let interest = PollEvents::POLLIN | PollEvents::POLLOUT;
     let _registered = device.waiter.register(watch.queue(), interest);
     let mut buffer = vec![0; MAX_FRAME];
+    let mut failures = 0;
     loop {
         let seen = device.waiter.generation();
         if device.is_stuck.load(Ordering::SeqCst) {
             device.flush();
         }
         let mut frames = Vec::new();
-        while frames.len() < BATCH
-            && let Some(count) = device.read(&mut buffer)
-        {
-            let bytes = buffer.get(..count).unwrap_or_default();
-            let Some(trust) = parse_vnet_header(bytes) else { continue };
-            let frame = Bytes::copy_from_slice(bytes.get(VNET_HEADER..).unwrap_or_default());
-            frames.push((frame, trust));
+        let has_more = device.read_batch(&mut buffer, &mut failures, &mut frames);
+        let has_read = has_more || !frames.is_empty();
+        if !frames.is_empty() {
+            let Some(stack) = stack.upgrade() else { return };
+            stack.with(|stack, now| {
+                for (frame, trust) in &frames {
+                    stack.receive(device.interface, frame, *trust, now);
+                }
+            });
         }
-        if frames.is_empty() {
+        // Also where the host has told of more since: a flood of small batches is one, too.
+        if has_read {
+            yield_now().await;
+        }
+        if !has_more {
             device.waiter.changed(seen).await;
-            continue;
         }
-        let Some(stack) = stack.upgrade() else { return };
-        stack.with(|stack, now| {
-            for (frame, trust) in &frames {
-                stack.receive(device.interface, frame, *trust, now);
-            }
-        });
+    }
+}
+
+/// Lets all others that can go on do so first.
+async fn yield_now() {
+    let mut has_yielded = false;
+    core::future::poll_fn(|cx| {
+        if core::mem::replace(&mut has_yielded, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixDatagram;
+
+    use super::*;
+
+    fn device(descriptor: UnixDatagram) -> Device {
+        descriptor.set_nonblocking(true).unwrap();
+        Device {
+            interface: 2,
+            descriptor: Arc::new(descriptor.into()),
+            output: Mutex::default(),
+            is_stuck: AtomicBool::new(false),
+            waiter: Waiter::new(),
+        }
+    }
+
+    #[test]
+    fn what_is_no_frame_does_not_end_a_batch() {
+        let (host, ours) = UnixDatagram::pair().unwrap();
+        let device = device(ours);
+        for length in [0, 1, VNET_HEADER, VNET_HEADER + 60, 3, VNET_HEADER + 14] {
+            host.send(&vec![0; length]).unwrap();
+        }
+        let (mut buffer, mut failures, mut frames) = (vec![0; MAX_FRAME], 0, Vec::new());
+        assert!(!device.read_batch(&mut buffer, &mut failures, &mut frames));
+        let lengths: Vec<usize> = frames.iter().map(|(frame, _)| frame.len()).collect();
+        assert_eq!((lengths, failures), (vec![60, 14], 0));
+    }
+
+    #[test]
+    fn a_descriptor_that_only_fails_is_given_up_until_something_happens() {
+        let file = std::fs::File::options().write(true).open("/dev/null").unwrap();
+        let (_host, ours) = UnixDatagram::pair().unwrap();
+        let device = Device { descriptor: Arc::new(file.into()), ..device(ours) };
+        let (mut buffer, mut failures, mut frames) = (vec![0; MAX_FRAME], 0, Vec::new());
+        let batches = (0..MOST_FAILURES)
+            .take_while(|_| device.read_batch(&mut buffer, &mut failures, &mut frames));
+        assert_eq!(batches.count(), MOST_FAILURES / BATCH - 1);
     }
 }
