@@ -2,6 +2,7 @@
 //!
 //! Nobody keeps a list of all locks: their holders have the files open, so the descriptor tables lead to them.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -85,19 +86,17 @@ fn files(table: &FdTable) -> Vec<Arc<OpenFile>> {
 /// ESRCH when the kernel is gone.
 pub fn all(view: &View, _env: &VfsEnv, out: &mut Vec<u8>) -> Result<()> {
     let tasks: Vec<Arc<Task>> = view.kernel()?.tree.lock().tasks().cloned().collect();
-    let (mut tables, mut seen, mut number) = (Vec::new(), Vec::new(), 1);
+    let (mut tables, mut seen, mut number) = (HashSet::new(), HashSet::new(), 1);
     for task in tasks {
         let table = task.files();
-        if tables.contains(&table.id()) {
+        if !tables.insert(table.id()) {
             continue;
         }
-        tables.push(table.id());
         for file in files(&table) {
             let Some(locks) = file.state().and_then(|state| state.locks_if_any()) else { continue };
-            if seen.contains(&core::ptr::from_ref(locks)) {
+            if !seen.insert(core::ptr::from_ref(locks)) {
                 continue;
             }
-            seen.push(core::ptr::from_ref(locks));
             for lock in locks_of(locks) {
                 if let Some(line) = line(view, &file, &lock, number) {
                     out.extend_from_slice(line.as_bytes());
