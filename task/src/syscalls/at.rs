@@ -14,12 +14,19 @@ use chitin_abi::{Errno, GuestAddr, Result};
 use chitin_vfs::attr::Attr;
 use chitin_vfs::cred::Cred;
 use chitin_vfs::env::{Caller, VfsEnv};
+use chitin_vfs::fdtable::FdTable;
 use chitin_vfs::file::{OpenFile, ProcessIds};
 use chitin_vfs::path::Path;
 use chitin_vfs::walk::{ResolveFlags, Walk};
 
 use crate::context::Ctx;
 use crate::task::Task;
+
+/// Takes back a descriptor that nobody has been told of, unless somebody has found it and put another file there.
+/// Whether it was taken back.
+pub fn uninstall(table: &FdTable, fd: i32, file: &Arc<OpenFile>) -> bool {
+    table.get(fd).is_ok_and(|now| Arc::ptr_eq(&now, file)) && table.remove(fd).is_ok()
+}
 
 /// What path operations of a caller borrow.
 pub struct PathCaller {

@@ -10,8 +10,11 @@ use chitin_abi::process::{
     SECCOMP_USER_NOTIF_FLAG_CONTINUE, SeccompNotif, SeccompNotifAddfd, SeccompNotifResp,
 };
 use chitin_abi::{Errno, GuestAddr, Result};
+use chitin_vfs::fdtable::FdTable;
+use chitin_vfs::file::OpenFile;
 use zerocopy::IntoBytes;
 
+use super::at::uninstall;
 use crate::context::Ctx;
 use crate::error::{Restart, SysResult};
 use crate::limits::listener::{Answer, Listener};
@@ -101,16 +104,54 @@ fn add_descriptor(cx: &Ctx<'_>, listener: &Listener, argp: GuestAddr) -> Result<
     let file = cx.file(request.srcfd.cast_signed())?;
     let waiting = listener.waiting(request.id)?;
     let task = waiting.task.upgrade().ok_or(Errno::ENOENT)?;
-    let (limit, flag) = (task.group.limits.lock().open_files(), request.newfd_flags != 0);
-    let number = if at_place {
-        let number = request.newfd.cast_signed();
-        drop(task.files().install_at(number, file, flag, limit)?);
-        number
-    } else {
-        task.files().install(file, flag, 0, limit)?
-    };
-    if request.flags & SECCOMP_ADDFD_FLAG_SEND != 0 {
-        listener.answer(request.id, Answer::Value(i64::from(number)))?;
+    let (table, limit) = (task.files(), task.group.limits.lock().open_files());
+    let place = at_place.then_some(request.newfd.cast_signed());
+    let installed = Installed::new(table, file, request.newfd_flags != 0, place, limit)?;
+    if request.flags & SECCOMP_ADDFD_FLAG_SEND != 0
+        && let Err(errno) = listener.answer(request.id, Answer::Value(i64::from(installed.fd)))
+    {
+        // The call was interrupted, or somebody else has answered it: its process never learns of the descriptor.
+        installed.undo(limit);
+        return Err(errno);
     }
-    Ok(u64::from(number.cast_unsigned()))
+    Ok(u64::from(installed.fd.cast_unsigned()))
+}
+
+/// A descriptor of another process's.
+struct Installed {
+    table: Arc<FdTable>,
+    fd: i32,
+    file: Arc<OpenFile>,
+    /// What was there, and whether it was to be closed on exec.
+    old: Option<(Arc<OpenFile>, bool)>,
+}
+
+impl Installed {
+    fn new(
+        table: Arc<FdTable>,
+        file: Arc<OpenFile>,
+        close_on_exec: bool,
+        place: Option<i32>,
+        limit: u64,
+    ) -> Result<Self> {
+        let (fd, old) = match place {
+            None => (table.install(Arc::clone(&file), close_on_exec, 0, limit)?, None),
+            Some(fd) => {
+                let flag = table.close_on_exec_flag(fd).unwrap_or(false);
+                let old = table.install_at(fd, Arc::clone(&file), close_on_exec, limit)?;
+                (fd, old.map(|old| (old, flag)))
+            }
+        };
+        Ok(Self { table, fd, file, old })
+    }
+
+    /// Puts things back as they were.
+    fn undo(self, limit: u64) {
+        if uninstall(&self.table, self.fd, &self.file)
+            && let Some((old, close_on_exec)) = self.old
+        {
+            // The limit may have been lowered, or the place been taken: then what was there stays closed.
+            let _ = self.table.install_at(self.fd, old, close_on_exec, limit);
+        }
+    }
 }
