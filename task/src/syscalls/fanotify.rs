@@ -1,5 +1,6 @@
 //! `fanotify(7)`: `fanotify_init(2)`, `fanotify_mark(2)`.
 
+use core::cell::RefCell;
 use core::sync::atomic::Ordering;
 use std::sync::Arc;
 
@@ -21,6 +22,7 @@ use chitin_vfs::notify::fanotify::{
 use chitin_vfs::path::Path;
 
 use super::args::{Fd, Flags, LongFlags, OpenMode, PathPtr};
+use super::at::uninstall;
 use crate::context::Ctx;
 use crate::error::SysResult;
 use crate::process::pidfd;
@@ -76,12 +78,14 @@ pub fn fanotify_init(cx: &mut Ctx<'_>, flags: Flags, event_f_flags: OpenMode) ->
     check_modes(flags)?;
     let unless = |unlimited: u32, limit: u32| (flags & unlimited == 0).then_some(limit);
     let events = cx.kernel().vfs.sysctls.inotify_max_queued_events.load(Ordering::Relaxed);
+    let charge = cx.kernel().users.fanotify_groups.charge(cx.task.cred().euid)?;
     let group: Arc<dyn File> = Fanotify::new(
         flags,
         event_flags,
         privileged,
         unless(FAN_UNLIMITED_QUEUE, events),
         unless(FAN_UNLIMITED_MARKS, MARK_LIMIT),
+        Box::new(charge),
     );
     let nonblocking = if flags & FAN_NONBLOCK != 0 { O_NONBLOCK } else { 0 };
     let status = OpenFlags::O_RDWR | OpenFlags::from_bits_retain(nonblocking);
@@ -208,12 +212,21 @@ pub fn fanotify_mark(
 pub struct EventReader<'a> {
     cx: &'a Ctx<'a>,
     event_flags: u32,
+    /// What it has been given, while it may have to be taken back.
+    given: RefCell<Vec<(i32, Arc<OpenFile>)>>,
 }
 
 impl<'a> EventReader<'a> {
     /// The caller of a read of a group.
     pub fn new(cx: &'a Ctx<'a>, group: &Fanotify) -> Self {
-        Self { cx, event_flags: group.event_flags }
+        Self { cx, event_flags: group.event_flags, given: RefCell::default() }
+    }
+
+    fn give(&self, file: Arc<OpenFile>, close_on_exec: bool) -> Result<i32> {
+        let fd = self.cx.install_file(Arc::clone(&file), close_on_exec)?;
+        let fd = i32::try_from(fd).map_err(|_| Errno::EMFILE)?;
+        self.given.borrow_mut().push((fd, file));
+        Ok(fd)
     }
 }
 
@@ -225,8 +238,7 @@ impl Reader for EventReader<'_> {
         }
         let caller = self.cx.path_caller();
         let opened = caller.walk().open_path(path, OpenFlags::from_bits_retain(flags))?;
-        let fd = self.cx.install_file(opened.file, self.event_flags & O_CLOEXEC != 0)?;
-        i32::try_from(fd).map_err(|_| Errno::EMFILE)
+        self.give(opened.file, self.event_flags & O_CLOEXEC != 0)
     }
 
     fn pid(&self, pid: u32) -> i32 {
@@ -242,7 +254,13 @@ impl Reader for EventReader<'_> {
         };
         let Some(group) = group else { return FAN_NOPIDFD };
         let file = pidfd::open_group(self.cx.kernel(), &group, OpenFlags::empty());
-        let fd = self.cx.install_file(file, true);
-        fd.ok().and_then(|fd| i32::try_from(fd).ok()).unwrap_or(chitin_abi::fs::FAN_EPIDFD)
+        self.give(file, true).unwrap_or(chitin_abi::fs::FAN_EPIDFD)
+    }
+
+    fn undo(&self, fd: i32) {
+        let given = self.given.borrow();
+        if let Some((_, file)) = given.iter().rfind(|(known, _)| *known == fd) {
+            uninstall(&self.cx.task.files(), fd, file);
+        }
     }
 }

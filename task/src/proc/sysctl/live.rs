@@ -128,6 +128,14 @@ macro_rules! numbers {
     };
 }
 
+pub fn fanotify_groups(kernel: &Kernel, _env: &VfsEnv) -> Result<String> {
+    Ok(kernel.users.fanotify_groups.limit.load(Ordering::Relaxed).to_string())
+}
+
+pub fn set_fanotify_groups(kernel: &Kernel, write: &Write<'_>) -> Result<()> {
+    set_number(write, &kernel.users.fanotify_groups.limit, i32::MAX.cast_unsigned())
+}
+
 macro_rules! switches {
     ($($show:ident $set:ident $field:ident;)*) => {
         $(

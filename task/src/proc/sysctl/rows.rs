@@ -105,6 +105,7 @@ const FS: &[Row] = &[
     ("fs/dentry-state", Fixed("0\t0\t45\t0\t0\t0")),
     ("fs/dir-notify-enable", Numbers("1", 0, 1)),
     ("fs/epoll/max_user_watches", Numbers("5000000", 0, MAX)),
+    ("fs/fanotify/max_user_groups", Live(live::fanotify_groups, Some(live::set_fanotify_groups))),
     ("fs/file-max", Numbers("9223372036854775807", 0, MAX)),
     ("fs/file-nr", Live(live::open_files, None)),
     ("fs/inode-nr", Fixed("0\t0")),
@@ -269,6 +270,7 @@ const IPV6: &[Row] = &[
 
 const USER: &[Row] = &[
     ("user/max_cgroup_namespaces", Numbers("96365", 0, INT)),
+    ("user/max_fanotify_groups", Live(live::fanotify_groups, Some(live::set_fanotify_groups))),
     (
         "user/max_inotify_instances",
         Live(live::inotify_instances, Some(live::set_inotify_instances)),

@@ -1,6 +1,6 @@
 //! What happened, and who is told.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use chitin_abi::Result;
 use chitin_abi::fs::{FAN_MODIFY, FAN_ONDIR};
@@ -23,6 +23,8 @@ pub trait Reader {
     fn pid(&self, pid: u32) -> i32;
     /// A descriptor of a process, or what says that there is none (`FAN_NOPIDFD`, `FAN_EPIDFD`).
     fn pidfd(&self, pid: u32) -> i32;
+    /// Takes back what [`Reader::open`] or [`Reader::pidfd`] returned.
+    fn undo(&self, fd: i32);
 }
 
 /// Something that happened.
@@ -82,15 +84,16 @@ impl Happened<'_> {
 /// Tells the groups that have asked for it.
 pub(crate) fn raise(happened: &Happened<'_>) {
     let mut marks = happened.collect();
-    while let Some(group) = marks.first().map(|(mark, _)| Weak::clone(&mark.group)) {
-        let (own, rest): (Vec<_>, Vec<_>) =
-            marks.into_iter().partition(|(mark, _)| Weak::ptr_eq(&mark.group, &group));
-        marks = rest;
-        if let Some(group) = group.upgrade() {
-            tell(&group, happened, &own);
+    // A group is told once, whatever number of its marks are touched.
+    let group_of = |(mark, _): &(Arc<Mark>, bool)| mark.group.as_ptr().addr();
+    marks.sort_by_key(group_of);
+    for own in marks.chunk_by(|one, other| group_of(one) == group_of(other)) {
+        let group = own.first().and_then(|(mark, _)| mark.group.upgrade());
+        if let Some(group) = group {
+            tell(&group, happened, own);
         }
         if happened.mask & FAN_MODIFY as u32 != 0 {
-            for (mark, _) in &own {
+            for (mark, _) in own {
                 mark.modified();
             }
         }

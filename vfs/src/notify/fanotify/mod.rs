@@ -78,16 +78,21 @@ pub struct Fanotify {
     queue: Arc<WaitQueue>,
     max_events: usize,
     max_marks: usize,
+    _charge: Charge,
 }
 
+/// What is given back when a group goes.
+pub type Charge = Box<dyn Any + Send + Sync>;
+
 impl Fanotify {
-    /// A group; `None` bounds it by no more than the kernel's own limit.
+    /// A group; `None` bounds it by no more than the kernel's own limit. `charge` is dropped with it.
     pub fn new(
         flags: u32,
         event_flags: u32,
         privileged: bool,
         max_events: Option<u32>,
         max_marks: Option<u32>,
+        charge: Charge,
     ) -> Arc<Self> {
         let limit = |limit: Option<u32>| limit.map_or(HARD_LIMIT, |limit| limit as usize);
         Arc::new(Self {
@@ -98,6 +103,7 @@ impl Fanotify {
             queue: Arc::default(),
             max_events: limit(max_events).min(HARD_LIMIT),
             max_marks: limit(max_marks),
+            _charge: charge,
         })
     }
 
@@ -235,15 +241,18 @@ impl Fanotify {
                 Err(error) if done == 0 => return Err(error),
                 _ => return Ok(done),
             };
-            let bytes = match event.encode(self, reader) {
-                Ok(bytes) => bytes,
+            let encoded = match event.encode(self, reader) {
+                Ok(encoded) => encoded,
                 Err(error) if done == 0 => return Err(error),
                 Err(_) => return Ok(done),
             };
-            match to.put(&bytes) {
-                Ok(count) if count == bytes.len() => done += count,
-                _ if done > 0 => return Ok(done),
-                _ => return Err(Errno::EFAULT),
+            match to.put(&encoded.bytes) {
+                Ok(count) if count == encoded.bytes.len() => done += count,
+                // Nobody has been told of the descriptors.
+                _ => {
+                    encoded.descriptors.into_iter().for_each(|fd| reader.undo(fd));
+                    return if done > 0 { Ok(done) } else { Err(Errno::EFAULT) };
+                }
             }
         }
     }

@@ -10,6 +10,7 @@ use chitin_abi::fs::{
     FanotifyEventMetadata, S_IFDIR, S_IFREG,
 };
 use chitin_abi::{Errno, Result};
+use smallvec::SmallVec;
 use zerocopy::IntoBytes;
 
 use super::{Fanotify, Happened, Reader};
@@ -95,6 +96,13 @@ pub(super) struct Queued {
     pub(super) mask: u32,
     pid: u32,
     subject: Subject,
+}
+
+/// What a reader gets for an event.
+pub(super) struct Encoded {
+    pub(super) bytes: Vec<u8>,
+    /// Those that have been installed for it.
+    pub(super) descriptors: SmallVec<[i32; 2]>,
 }
 
 /// The records that tell what happened to a group that wants handles.
@@ -193,15 +201,17 @@ impl Queued {
         METADATA + records + pidfd
     }
 
-    /// The bytes for a reader.
-    pub(super) fn encode(&self, group: &Fanotify, reader: &dyn Reader) -> Result<Vec<u8>> {
-        let length = self.length(group.flags);
+    /// The bytes for a reader, and the descriptors that they tell of.
+    pub(super) fn encode(&self, group: &Fanotify, reader: &dyn Reader) -> Result<Encoded> {
+        let length = u32::try_from(self.length(group.flags)).map_err(|_| Errno::EINVAL)?;
+        let mut descriptors = SmallVec::new();
         let fd = match &self.subject {
             Subject::Path(path) => reader.open(path)?,
             _ => FAN_NOFD,
         };
+        descriptors.push(fd);
         let metadata = FanotifyEventMetadata {
-            event_len: u32::try_from(length).map_err(|_| Errno::EINVAL)?,
+            event_len: length,
             vers: VERSION,
             reserved: 0,
             metadata_len: METADATA as u16,
@@ -218,8 +228,11 @@ impl Queued {
         if group.flags & FAN_REPORT_PIDFD != 0 {
             bytes.extend([FAN_EVENT_INFO_TYPE_PIDFD, 0]);
             bytes.extend((PIDFD_RECORD as u16).to_ne_bytes());
-            bytes.extend(reader.pidfd(self.pid).to_ne_bytes());
+            let pidfd = reader.pidfd(self.pid);
+            descriptors.push(pidfd);
+            bytes.extend(pidfd.to_ne_bytes());
         }
-        Ok(bytes)
+        descriptors.retain(|fd| *fd >= 0);
+        Ok(Encoded { bytes, descriptors })
     }
 }
