@@ -32,6 +32,7 @@ pub use self::interface::route::Route;
 pub use self::interface::{
     Address, Counters, Frame, Interface, InterfaceConfig, InterfaceId, LOOPBACK, Medium,
 };
+pub use self::output::Way;
 pub use self::raw::{RawOptions, RawPacket};
 pub use self::receive::Checksum;
 pub use self::settings::Settings;

@@ -19,7 +19,33 @@ use crate::wire::ethernet::{self, Mac, ether_type};
 use crate::wire::ip::{self, Fragment, Repr, protocol};
 use crate::wire::{Packet, arp, checksum, icmp, ndp, tcp, udp};
 
+/// How packets get to an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Way {
+    /// It is an address of this stack's.
+    pub is_own: bool,
+    /// Where they leave.
+    pub interface: InterfaceId,
+    /// Who takes them on.
+    pub gateway: Option<IpAddr>,
+    /// Where they come from unless their sender says otherwise.
+    pub source: IpAddr,
+}
+
 impl Stack {
+    /// How packets get to an address.
+    ///
+    /// # Errors
+    /// ENETUNREACH without a route, EADDRNOTAVAIL where its interface has no address.
+    pub fn way_to(&self, to: IpAddr) -> Result<Way> {
+        let source = self.source_for(to)?;
+        if self.is_own(to) {
+            return Ok(Way { is_own: true, interface: LOOPBACK, gateway: None, source });
+        }
+        let Route { interface, gateway, .. } = self.route(to).ok_or(Errno::ENETUNREACH)?;
+        Ok(Way { is_own: false, interface, gateway, source })
+    }
+
     /// Whether packets to this address stay here.
     pub fn is_own(&self, ip: IpAddr) -> bool {
         ip.is_loopback()
@@ -65,7 +91,7 @@ impl Stack {
     }
 
     /// Largest packet on the way to an address.
-    pub(crate) fn path_mtu(&self, to: IpAddr) -> u32 {
+    pub fn path_mtu(&self, to: IpAddr) -> u32 {
         if self.is_own(to) {
             return LOOPBACK_MTU;
         }

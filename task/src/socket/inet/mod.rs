@@ -23,7 +23,7 @@ mod rules;
 
 pub use self::device::HostInterface;
 
-use core::net::IpAddr;
+use core::net::{IpAddr, SocketAddr};
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock, Weak};
@@ -251,6 +251,20 @@ impl InetSocket {
         self.net.inet.with(work)
     }
 
+    /// Looks whether a packet, for the peer unless it is said for whom, has a way to go.
+    ///
+    /// # Errors
+    /// ENETUNREACH, EADDRNOTAVAIL.
+    fn check_way(&self, to: Option<SocketAddr>) -> Result<()> {
+        let to = match to {
+            None if self.net.loopback.is_up() => return Ok(()),
+            // Where there is no peer the stack says so.
+            None => self.with(|stack, _| stack.peer_address(self.id)).ok(),
+            to => to,
+        };
+        to.map_or(Ok(()), |to| self.net.loopback.reach(to.ip()))
+    }
+
     fn value(&self, level: u32, name: u32) -> Option<i32> {
         self.values.lock().get(&(level, name)).copied()
     }
@@ -351,9 +365,7 @@ impl InetSocket {
             return Err(Errno::EMSGSIZE);
         }
         let to = message.to.map(|bytes| address::parse_for_send(bytes, self.v6)).transpose()?;
-        if let Some(to) = to {
-            self.net.loopback.reach(to.ip())?;
-        }
+        self.check_way(to)?;
         let length = from.remaining();
         let mut data = vec![0; length];
         if length > 0 && from.take(&mut data)? < length {

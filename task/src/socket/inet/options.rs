@@ -17,13 +17,12 @@ use chitin_abi::net::{
     TCP_USER_TIMEOUT, TCP_WINDOW_CLAMP, TcpInfo,
 };
 use chitin_abi::{Errno, Result};
-use chitin_net_stack::{CongestionControl, Datagram, Marks, Proto};
+use chitin_net_stack::{CongestionControl, Datagram, Marks, Proto, unmapped};
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::InetSocket;
 use super::rules::{self, Rule, Shape, Shown, Taken};
 use crate::socket::control::RawControl;
-use crate::socket::interface::LOOPBACK_MTU;
 use crate::socket::{Control, Socket};
 
 /// The interface index of the loopback interface.
@@ -32,6 +31,8 @@ const LOOPBACK: i32 = 1;
 const ECN_MASK: i32 = 3;
 /// `IP_PMTUDISC_DO`.
 const DISCOVER: i32 = 2;
+/// No header of IPv4 can say more.
+const MOST_MTU: u32 = u16::MAX as u32;
 /// Half the smallest receive buffer.
 const MIN_CLAMP: i32 = 1152;
 /// Segment sizes that can be asked for.
@@ -122,14 +123,21 @@ impl InetSocket {
                 Ok(value.to_ne_bytes().to_vec())
             }
             Shown::Empty => Ok(Vec::new()),
-            Shown::Mtu if self.peer_address().is_ok() => {
-                // IPv4 cannot say more in a header.
-                let most = if level == SOL_IP { u32::from(u16::MAX) } else { LOOPBACK_MTU };
-                Ok(most.min(LOOPBACK_MTU).to_ne_bytes().to_vec())
+            Shown::Mtu => {
+                let mtu = self.path_mtu().ok_or(Errno::ENOTCONN)?;
+                let most = if level == SOL_IP { MOST_MTU } else { u32::MAX };
+                Ok(mtu.min(most).to_ne_bytes().to_vec())
             }
-            Shown::Mtu => Err(Errno::ENOTCONN),
             Shown::Fails(errno) => Err(errno),
         }
+    }
+
+    /// Largest packet on the way to the peer, if there is one.
+    fn path_mtu(&self) -> Option<u32> {
+        self.with(|stack, _| {
+            let peer = unmapped(stack.peer_address(self.id).ok()?);
+            Some(stack.path_mtu(peer.ip()))
+        })
     }
 
     /// A number as it was set, or as it is at first.
@@ -266,7 +274,7 @@ impl InetSocket {
             ato: 40_000,
             snd_mss: stats.mss,
             rcv_mss: stats.mss,
-            pmtu: 65535,
+            pmtu: self.path_mtu().map_or(MOST_MTU, |mtu| mtu.min(MOST_MTU)),
             advmss: stats.mss,
             unacked: flying,
             sacked,

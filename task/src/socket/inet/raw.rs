@@ -19,6 +19,7 @@ impl InetSocket {
             return Err(Errno::EMSGSIZE);
         }
         let to = message.to.map(|bytes| address::parse_for_send(bytes, self.v6)).transpose()?;
+        self.check_way(to)?;
         let mut data = vec![0; length];
         if length > 0 && from.take(&mut data)? < length {
             return Err(Errno::EFAULT);

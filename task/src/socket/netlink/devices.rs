@@ -8,11 +8,12 @@ use chitin_abi::net::{
     IFF_RUNNING, IFF_UP, IFLA_ADDRESS, IFLA_BROADCAST, IFLA_GROUP, IFLA_IFNAME, IFLA_MTU,
     IFLA_OPERSTATE, IFLA_QDISC, IFLA_TXQLEN, IfAddrMsg, IfInfoMsg, IfaCacheinfo, NDA_DST,
     NDA_LLADDR, NUD_DELAY, NUD_FAILED, NUD_INCOMPLETE, NUD_PERMANENT, NUD_PROBE, NUD_REACHABLE,
-    NUD_STALE, NdMsg, RT_SCOPE_LINK, RT_SCOPE_UNIVERSE, RT_TABLE_MAIN, RTA_DST, RTA_GATEWAY,
-    RTA_OIF, RTA_PREFSRC, RTA_PRIORITY, RTA_TABLE, RTM_NEWADDR, RTM_NEWLINK, RTM_NEWNEIGH,
-    RTM_NEWROUTE, RTN_UNICAST, RTPROT_BOOT, RTPROT_KERNEL, RtMsg,
+    NUD_STALE, NdMsg, RT_SCOPE_HOST, RT_SCOPE_LINK, RT_SCOPE_UNIVERSE, RT_TABLE_LOCAL,
+    RT_TABLE_MAIN, RTA_DST, RTA_GATEWAY, RTA_OIF, RTA_PREFSRC, RTA_PRIORITY, RTA_TABLE,
+    RTM_NEWADDR, RTM_NEWLINK, RTM_NEWNEIGH, RTM_NEWROUTE, RTN_LOCAL, RTN_UNICAST, RTPROT_BOOT,
+    RTPROT_KERNEL, RtMsg,
 };
-use chitin_net_stack::{Interface, LOOPBACK, NeighbourState, Route, Stack};
+use chitin_net_stack::{Interface, LOOPBACK, NeighbourState, Route, Stack, Way};
 use zerocopy::IntoBytes;
 
 use super::Dump;
@@ -21,6 +22,9 @@ use super::Dump;
 const UP: u8 = 6;
 const DOWN: u8 = 2;
 const QUEUE: u32 = 1000;
+/// The way was looked up; nobody has made a route of it.
+const RTM_F_CLONED: u32 = 0x200;
+const RTPROT_UNSPEC: u8 = 0;
 
 /// All interfaces but the loopback interface.
 pub(super) fn others(stack: &Stack) -> impl Iterator<Item = &Interface> {
@@ -138,6 +142,59 @@ pub(super) fn route(route: &Route, dump: &mut Dump<'_>, flags: u16) {
     }
     attributes.push((RTA_OIF, &interface));
     dump.message(RTM_NEWROUTE, flags, header.as_bytes(), &attributes);
+}
+
+/// The routes to the addresses of an interface, which are in the table of local ones.
+pub(super) fn local_routes(one: &Interface, dump: &mut Dump<'_>, family: u32, flags: u16) {
+    let table = u32::from(RT_TABLE_LOCAL).to_ne_bytes();
+    let interface = one.id.to_ne_bytes();
+    for address in one.addresses.iter().filter(|address| wants(family, address.ip)) {
+        let ip = octets(address.ip);
+        let is_v4 = address.ip.is_ipv4();
+        let header = RtMsg {
+            family: family_of(address.ip) as u8,
+            dst_len: if is_v4 { 32 } else { 128 },
+            src_len: 0,
+            tos: 0,
+            table: RT_TABLE_LOCAL,
+            protocol: RTPROT_KERNEL,
+            scope: if is_v4 { RT_SCOPE_HOST } else { RT_SCOPE_UNIVERSE },
+            kind: RTN_LOCAL,
+            flags: 0,
+        };
+        let mut attributes: Vec<(u16, &[u8])> = vec![(RTA_TABLE, &table), (RTA_DST, &ip)];
+        if is_v4 {
+            attributes.push((RTA_PREFSRC, &ip));
+        }
+        attributes.push((RTA_OIF, &interface));
+        dump.message(RTM_NEWROUTE, flags, header.as_bytes(), &attributes);
+    }
+}
+
+/// The way to one address, as who asks for it is told. IPv4 names the table only if that is wanted.
+pub(super) fn way(to: IpAddr, way: &Way, names_table: bool, dump: &mut Dump<'_>) {
+    let is_v4 = to.is_ipv4();
+    let table = if way.is_own && (names_table || !is_v4) { RT_TABLE_LOCAL } else { RT_TABLE_MAIN };
+    let header = RtMsg {
+        family: family_of(to) as u8,
+        dst_len: if is_v4 { 32 } else { 128 },
+        src_len: 0,
+        tos: 0,
+        table,
+        protocol: if is_v4 { RTPROT_UNSPEC } else { RTPROT_KERNEL },
+        scope: RT_SCOPE_UNIVERSE,
+        kind: if way.is_own { RTN_LOCAL } else { RTN_UNICAST },
+        flags: if is_v4 { RTM_F_CLONED } else { 0 },
+    };
+    let (table, interface) = (u32::from(table).to_ne_bytes(), way.interface.to_ne_bytes());
+    let (destination, source) = (octets(to), octets(way.source));
+    let gateway = way.gateway.map(octets);
+    let mut attributes: Vec<(u16, &[u8])> = vec![(RTA_TABLE, &table), (RTA_DST, &destination)];
+    if let Some(gateway) = &gateway {
+        attributes.push((RTA_GATEWAY, gateway));
+    }
+    attributes.extend([(RTA_OIF, &interface[..]), (RTA_PREFSRC, &source[..])]);
+    dump.message(RTM_NEWROUTE, 0, header.as_bytes(), &attributes);
 }
 
 /// Whether a request for a family wants a route.

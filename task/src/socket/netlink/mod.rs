@@ -1,9 +1,10 @@
 //! `AF_NETLINK` (`netlink(7)`): what programs ask of routing, and a place to listen for device events that never
 //! come.
 //!
-//! A request is answered while it is sent: the answers are in the socket's queue when `sendmsg` returns. Dumps of
-//! `NETLINK_ROUTE` show the loopback interface, which can be brought up and down; `NETLINK_SOCK_DIAG` lists sockets.
-//! `NETLINK_KOBJECT_UEVENT` sockets can be bound and never receive anything.
+//! A request is answered while it is sent: the answers are in the socket's queue when `sendmsg` returns. As they cannot
+//! wait for their reader to make room, what does not fit is left out and the reader told by `ENOBUFS`, and dumps fail
+//! with `EBUSY` while much is unread. `NETLINK_ROUTE` shows all interfaces, of which the loopback interface can be
+//! changed; `NETLINK_SOCK_DIAG` lists sockets. `NETLINK_KOBJECT_UEVENT` sockets can be bound and never receive anything.
 
 mod answers;
 pub(in crate::socket) mod devices;

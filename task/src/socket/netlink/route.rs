@@ -1,7 +1,8 @@
-//! `NETLINK_ROUTE` (`rtnetlink(7)`): the loopback interface, its addresses and routes. What can be changed is whether
-//! it is up and has its addresses; the routes follow from these.
+//! `NETLINK_ROUTE` (`rtnetlink(7)`): interfaces, their addresses, routes and neighbours. All of them are shown; what can be
+//! changed is whether the loopback interface is up and has its addresses, from which its routes follow. What other
+//! interfaces are like is settled when the container starts.
 
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use chitin_abi::net::{
     AF_INET, AF_INET6, AF_UNSPEC, ARPHRD_LOOPBACK, IFA_ADDRESS, IFA_CACHEINFO, IFA_F_PERMANENT,
@@ -23,6 +24,8 @@ use crate::socket::interface::{LOOPBACK_INDEX, LOOPBACK_MTU, LOOPBACK_QUEUE, Loo
 
 /// Kinds come in groups of four: new, delete, get, set.
 const GET: u16 = 2;
+/// Who asks for a way wants to know its table.
+const RTM_F_LOOKUP_TABLE: u32 = 0x1000;
 /// State of the loopback interface when it is up, and when it is not.
 const OPERSTATE_UNKNOWN: u8 = 0;
 const OPERSTATE_DOWN: u8 = 2;
@@ -33,7 +36,7 @@ const V6: [u8; 16] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
 ///
 /// # Errors
 /// EPERM for changes without the capability, EOPNOTSUPP for those that are not there, EEXIST, EADDRNOTAVAIL, ENODEV for
-/// another interface, EINVAL.
+/// another interface, EINVAL, EBUSY, ENETUNREACH.
 pub(super) fn answer(
     header: &NlMsgHdr,
     body: &[u8],
@@ -66,9 +69,7 @@ pub(super) fn answer(
         },
         RTM_GETADDR if is_dump => addresses(loopback, &mut dump, family, flags),
         RTM_GETROUTE if is_dump => routes(loopback, &mut dump, family, flags),
-        RTM_GETROUTE => {
-            routes(loopback, &mut dump, if family == AF_UNSPEC { AF_INET } else { family }, 0);
-        }
+        RTM_GETROUTE => way(body, caller, &mut dump)?,
         // Other gets have nothing to show.
         _ if is_dump => {}
         kind if kind & 3 == GET => return Err(Errno::EOPNOTSUPP),
@@ -127,6 +128,9 @@ fn show_devices(
             }
         }
         RTM_GETROUTE => {
+            for one in devices::others(stack).filter(|one| one.up) {
+                show(&mut |dump| devices::local_routes(one, dump, family, flags));
+            }
             for route in stack.routes().iter().filter(|one| devices::wants_route(family, one)) {
                 show(&mut |dump| devices::route(route, dump, flags));
             }
@@ -138,6 +142,29 @@ fn show_devices(
         }
         _ => {}
     });
+}
+
+/// How packets get to the address that a request names.
+fn way(body: &[u8], caller: &Caller<'_>, dump: &mut Dump<'_>) -> Result<()> {
+    let (request, attributes) = RtMsg::read_from_prefix(body).map_err(|_| Errno::EINVAL)?;
+    let is_v6 = u32::from(request.family) == AF_INET6;
+    let nobody = if is_v6 { IpAddr::from(Ipv6Addr::LOCALHOST) } else { Ipv4Addr::LOCALHOST.into() };
+    let to = match find_attribute(attributes, RTA_DST)? {
+        None => nobody,
+        Some(data) if is_v6 => <[u8; 16]>::try_from(data).map_err(|_| Errno::EINVAL)?.into(),
+        Some(data) => <[u8; 4]>::try_from(data).map_err(|_| Errno::EINVAL)?.into(),
+    };
+    // As for packets, an address that is none is the host itself.
+    let to: IpAddr = if to.is_unspecified() { nobody } else { to };
+    let net = caller.net();
+    net.loopback.reach(to)?;
+    let way = net.inet.with(|stack, _| stack.way_to(to))?;
+    let only = find_attribute(attributes, RTA_OIF)?;
+    if only.is_some_and(|only| only != way.interface.to_ne_bytes()) {
+        return Err(Errno::ENETUNREACH);
+    }
+    devices::way(to, &way, request.flags & RTM_F_LOOKUP_TABLE != 0, dump);
+    Ok(())
 }
 
 /// Brings the interface up or down.
