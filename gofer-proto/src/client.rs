@@ -114,8 +114,6 @@ pub struct Client {
     /// The reply's type for each request that waits.
     waiting: BTreeMap<u16, u8>,
     next_tag: u16,
-    /// Fids.
-    pub fids: Fids,
 }
 
 impl Default for Client {
@@ -134,7 +132,6 @@ impl Client {
             ready: false,
             waiting: BTreeMap::new(),
             next_tag: 0,
-            fids: Fids::default(),
         }
     }
 

@@ -5,7 +5,7 @@ use std::vec::Vec;
 
 use chitin_abi::{Errno, Result};
 
-use crate::client::{Answer, Client, ClientError};
+use crate::client::{Answer, Client, ClientError, Fids};
 use crate::donate::Received;
 use crate::handler::{Handler, Made};
 use crate::message::{
@@ -386,6 +386,7 @@ impl Handler for Memory {
 
 struct Connection {
     client: Client,
+    fids: Fids,
     server: Server<Memory>,
     received: Received<String>,
 }
@@ -394,6 +395,7 @@ impl Connection {
     fn new(plain: bool) -> Self {
         let mut connection = Self {
             client: Client::new(),
+            fids: Fids::default(),
             server: Server::with_limit(Memory::new(), 8),
             received: Received::new(1),
         };
@@ -428,7 +430,7 @@ impl Connection {
     }
 
     fn attach(&mut self) -> u32 {
-        let fid = self.client.fids.take().unwrap();
+        let fid = self.fids.take().unwrap();
         let attach =
             Request::Attach { fid, afid: NO_FID, user: Text(b""), name: Text(b""), uid: 0 };
         self.ask(&attach).reply().unwrap();
@@ -466,8 +468,9 @@ fn a_client_and_a_server() {
         connection.ask(&Request::ReadDir { fid: 11, offset: 0, count: 5 }).reply(),
         Err(Errno::EINVAL)
     );
-    connection.ask(&Request::ClunkMany { fids: List(vec![10, 11]) }).reply().unwrap();
-    assert_eq!(connection.server.fid_count(), 1);
+    let answer = connection.ask(&Request::ClunkMany { fids: List(vec![10, 5000, 11]) });
+    assert_eq!(answer.reply(), Err(Errno::EBADF), "one of them is unknown");
+    assert_eq!(connection.server.fid_count(), 1, "the others are gone");
     assert_eq!(connection.ask(&Request::Clunk { fid: 10 }).reply(), Err(Errno::EBADF));
     assert_eq!(connection.client.outstanding(), 0);
 }

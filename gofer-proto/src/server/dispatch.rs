@@ -51,9 +51,8 @@ impl<H: Handler> Call<'_, H> {
                 self.reply(&Reply::Clunk {})
             }
             Request::ClunkMany { fids } => {
-                for fid in fids.0 {
-                    self.clunk(fid)?;
-                }
+                // All of them, whatever becomes of one: the client takes none of their numbers for used any more.
+                fids.0.into_iter().map(|fid| self.clunk(fid)).fold(Ok(()), Result::and)?;
                 self.reply(&Reply::ClunkMany {})
             }
             Request::Remove { fid } => {

@@ -6,6 +6,7 @@ use core::time::Duration;
 use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::Instant;
 
 use chitin_abi::{Errno, Result};
 use chitin_gofer_proto::client::{Answer, Client, ClientError, Fids};
@@ -28,10 +29,18 @@ const DESCRIPTORS: usize = 4;
 /// Fids that wait to be clunked before they are sent along.
 const CLUNKS: usize = 32;
 
+/// Parts that a session's patience is cut into: the socket's own timeout is one of them, and after each it is looked
+/// whether all of the patience is gone. So a wait is one host call unless the server is slow, and a server that sends a
+/// byte now and then is waited for no longer than a silent one.
+const SLICES: u32 = 8;
+
 /// What is used by one caller at a time.
 struct Line {
     client: Client,
     socket: OwnedFd,
+    patience: Duration,
+    /// When the exchange that is going on has taken too long.
+    deadline: Instant,
     out: Vec<u8>,
     buffer: Box<[u8]>,
     received: Received<OwnedFd>,
@@ -88,13 +97,17 @@ impl Session {
     /// # Errors
     /// EPROTO where it speaks something else; ETIMEDOUT, ECONNRESET and what the host says.
     pub fn connect(socket: OwnedFd, patience: Duration) -> Result<Arc<Self>> {
+        // No timeout at all is what zero would mean to the host.
+        let slice = (patience / SLICES).max(Duration::from_millis(1));
         for direction in [Timeout::Recv, Timeout::Send] {
-            set_socket_timeout(&socket, direction, Some(patience))
+            set_socket_timeout(&socket, direction, Some(slice))
                 .map_err(crate::host_errno::from_host)?;
         }
         let mut line = Line {
             client: Client::new(),
             socket,
+            patience,
+            deadline: Instant::now() + patience,
             out: Vec::new(),
             buffer: vec![0; BUFFER].into_boxed_slice(),
             received: Received::new(DESCRIPTORS),
@@ -141,11 +154,13 @@ impl Session {
     /// Sends requests and waits for all of their answers: at once where the server answers in order, else one
     /// after the other, until one fails.
     pub(super) fn exchange(&self, requests: &[Request<'_>]) -> Result<Answers> {
+        let mut answers = Answers { list: Vec::new(), descriptors: Received::new(DESCRIPTORS) };
+        let mut line = self.line.lock();
+        // Under the lock, where it is set too: who waited for the line while it was lost would send on it and wait again.
         if self.is_lost() {
             return Err(Errno::EIO);
         }
-        let mut answers = Answers { list: Vec::new(), descriptors: Received::new(DESCRIPTORS) };
-        let mut line = self.line.lock();
+        line.deadline = Instant::now() + line.patience;
         let result = if self.extended {
             self.round_trip(&mut line, requests, &mut answers)
         } else {
@@ -157,14 +172,14 @@ impl Session {
             // One too many is closed.
             let _ = answers.descriptors.push(descriptor);
         }
+        if matches!(result, Err(Lost::Session)) {
+            self.lost.store(true, Ordering::Relaxed);
+        }
         drop(line);
         match result {
             Ok(()) => Ok(answers),
             Err(Lost::Request) => Err(Errno::E2BIG),
-            Err(Lost::Session) => {
-                self.lost.store(true, Ordering::Relaxed);
-                Err(Errno::EIO)
-            }
+            Err(Lost::Session) => Err(Errno::EIO),
         }
     }
 
@@ -345,14 +360,19 @@ impl Line {
         }
     }
 
+    /// ETIMEDOUT once the exchange has taken too long.
+    fn check_time(&self) -> Result<()> {
+        if Instant::now() < self.deadline { Ok(()) } else { Err(Errno::ETIMEDOUT) }
+    }
+
     fn send(&mut self) -> Result<()> {
         let mut rest = self.out.as_slice();
         while !rest.is_empty() {
+            self.check_time()?;
             let mut nothing = SendAncillaryBuffer::default();
             match sendmsg(&self.socket, &[IoSlice::new(rest)], &mut nothing, SendFlags::NOSIGNAL) {
                 Ok(sent) => rest = rest.get(sent..).unwrap_or_default(),
-                Err(rustix::io::Errno::INTR) => {}
-                Err(rustix::io::Errno::AGAIN) => return Err(Errno::ETIMEDOUT),
+                Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => {}
                 Err(error) => return Err(crate::host_errno::from_host(error)),
             }
         }
@@ -364,11 +384,11 @@ impl Line {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
         let count = loop {
+            self.check_time()?;
             let mut buffers = [IoSliceMut::new(&mut self.buffer)];
             match recvmsg(&self.socket, &mut buffers, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
                 Ok(received) => break received.bytes,
-                Err(rustix::io::Errno::INTR) => {}
-                Err(rustix::io::Errno::AGAIN) => return Err(Errno::ETIMEDOUT),
+                Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => {}
                 Err(error) => return Err(crate::host_errno::from_host(error)),
             }
         };

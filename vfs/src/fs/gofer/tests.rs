@@ -1,10 +1,11 @@
 use std::fs;
+use std::io::{Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chitin_abi::fs::{OpenFlags, S_IFIFO, S_IFREG};
 use chitin_abi::time::Timespec;
@@ -238,4 +239,40 @@ fn fids_are_given_back() {
     assert!(highest < 200, "{highest}");
     let request = Request::GetAttr { fid: 5000, mask: 0 };
     assert_eq!(world.session.order(&request), Err(Errno::EBADF));
+}
+
+/// A server that sends a byte now and then and never a whole answer: no byte buys it more time, and who waited for the
+/// connection meanwhile does not wait once more.
+#[test]
+fn a_dripping_server_is_given_up_once() {
+    const PATIENCE: Duration = Duration::from_millis(400);
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    std::thread::spawn(move || {
+        let directory = TempDir::new().unwrap();
+        let dir: OwnedFd = fs::File::open(directory.path()).unwrap().into();
+        let (_, root) = HostFs::new(dir, HostOptions::default()).unwrap();
+        let mut server = Server::new(Trees::new(root));
+        let mut bytes = [0; 4096];
+        let count = theirs.read(&mut bytes).unwrap();
+        server.receive(&bytes[..count]);
+        let agreed = server.next_outgoing().unwrap().unwrap();
+        theirs.write_all(&agreed.bytes).unwrap();
+        // The length of a message of 1000 bytes, and then a part of it.
+        let message = [0xe8, 3, 0, 0].into_iter().chain(std::iter::repeat_n(0, 900));
+        for byte in message {
+            if theirs.write_all(&[byte]).is_err() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    });
+    let session = Session::connect(ours.into(), PATIENCE).unwrap();
+    let start = Instant::now();
+    std::thread::scope(|scope| {
+        for _ in 0..6 {
+            scope.spawn(|| assert_eq!(session.attach(b"").err(), Some(Errno::EIO)));
+        }
+    });
+    assert!(session.is_lost());
+    assert!(start.elapsed() < PATIENCE * 4, "{:?}", start.elapsed());
 }
