@@ -11,6 +11,9 @@ use crate::handle::HandleTable;
 use crate::inode::Inode;
 use crate::notify::MarkList;
 
+/// File systems that one may have below it, each on top of the next (`FILESYSTEM_MAX_STACK_DEPTH`).
+pub const MAX_STACK_DEPTH: u32 = 2;
+
 /// Numbers of `statfs(2)`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct FsStats {
@@ -51,6 +54,12 @@ pub trait FileSystem: Send + Sync {
     /// Whether hard links, renames and attributes can change at all.
     fn read_only(&self) -> bool {
         false
+    }
+
+    /// How many file systems of this VFS are below it, each on top of the next. Operations go through all of them on
+    /// one stack: what is mounted on files or directories of others refuses more than [`MAX_STACK_DEPTH`].
+    fn stack_depth(&self) -> u32 {
+        0
     }
 
     /// Whether its files can be opened by handles.

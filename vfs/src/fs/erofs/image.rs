@@ -17,6 +17,11 @@ pub trait Bytes: Send + Sync {
     /// # Errors
     /// Those of the storage.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize>;
+
+    /// How many file systems of this VFS, each on top of the next, they come through.
+    fn depth(&self) -> u32 {
+        0
+    }
 }
 
 /// A file of the host.
@@ -46,6 +51,11 @@ impl Bytes for Arc<OpenFile> {
             }
         }
         Ok(done)
+    }
+
+    fn depth(&self) -> u32 {
+        let below = self.path().map_or(0, |path| path.mount().super_block().fs().stack_depth());
+        below.saturating_add(1)
     }
 }
 

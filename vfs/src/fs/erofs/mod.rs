@@ -45,7 +45,7 @@ use chitin_abi::{Errno, Result};
 use super::inode_table::InodeTable;
 use crate::fs_type::FsType;
 use crate::inode::Inode;
-use crate::super_block::{FileSystem, FsStats, SuperBlock};
+use crate::super_block::{FileSystem, FsStats, MAX_STACK_DEPTH, SuperBlock};
 use crate::walk::Walk;
 
 pub use image::{Bytes, Image};
@@ -59,6 +59,8 @@ const MAGIC: u64 = 0xe0f5_e1e2;
 /// A mounted image.
 pub struct Erofs {
     image: Image,
+    /// File systems of this VFS below it.
+    depth: u32,
     super_block: Super,
     table: InodeTable<u64, ErofsInode>,
     unpacked: Unpacked,
@@ -68,17 +70,24 @@ impl Erofs {
     /// Mounts an image; `source` is what /proc/mounts shows as the device.
     ///
     /// # Errors
-    /// EINVAL for what is no image, EOPNOTSUPP for one that needs what is not read here, EUCLEAN for a damaged one.
+    /// EINVAL for what is no image, EOPNOTSUPP for one that needs what is not read here, EUCLEAN for a damaged one,
+    /// ENOTBLK for one in a file that is too many file systems up.
     #[expect(
         clippy::new_ret_no_self,
         reason = "a file system is used through its super block and root"
     )]
     pub fn new(bytes: Arc<dyn Bytes>, source: &[u8]) -> Result<(Arc<SuperBlock>, Arc<dyn Inode>)> {
+        // Other than for an overlay's layers, this is the error of Linux here.
+        let depth = bytes.depth();
+        if depth > MAX_STACK_DEPTH {
+            return Err(Errno::ENOTBLK);
+        }
         let image = Image::new(bytes);
         let super_block = Super::read(&image)?;
         let root = super_block.root;
         let fs = Arc::new(Self {
             image,
+            depth,
             super_block,
             table: InodeTable::default(),
             unpacked: Unpacked::default(),
@@ -119,6 +128,10 @@ impl FileSystem for Erofs {
 
     fn read_only(&self) -> bool {
         true
+    }
+
+    fn stack_depth(&self) -> u32 {
+        self.depth
     }
 }
 

@@ -253,3 +253,21 @@ fn damaged_images() {
         }
     }
 }
+
+/// An image in a file of file systems that are on top of each other is refused, as on Linux, before it is read.
+#[test]
+fn images_are_stacked_twice_and_no_further() {
+    struct Deep(u32);
+    impl super::Bytes for Deep {
+        fn read_at(&self, _buffer: &mut [u8], _offset: u64) -> Result<usize> {
+            Ok(0)
+        }
+
+        fn depth(&self) -> u32 {
+            self.0
+        }
+    }
+    let mount = |depth| Erofs::new(Arc::new(Deep(depth)), b"image").err();
+    assert_eq!(mount(3), Some(Errno::ENOTBLK));
+    assert_ne!(mount(2), Some(Errno::ENOTBLK));
+}

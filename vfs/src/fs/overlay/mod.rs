@@ -50,7 +50,7 @@ pub use self::mount::check_options;
 use crate::clock::{Clock, SystemClock};
 use crate::env::{VfsEnv, VfsShared};
 use crate::inode::Inode;
-use crate::super_block::{FileSystem, FsStats, SuperBlock};
+use crate::super_block::{FileSystem, FsStats, MAX_STACK_DEPTH, SuperBlock};
 
 /// Options of an instance.
 #[derive(Clone)]
@@ -90,6 +90,8 @@ pub struct Overlay {
     links: LinkTable,
     /// Nobody else changes any of the layers.
     caches_entries: bool,
+    /// File systems of this VFS below it, each on top of the next.
+    depth: u32,
     /// For opening files of the layers.
     env: VfsEnv,
 }
@@ -103,7 +105,7 @@ impl Overlay {
     /// without one.
     ///
     /// # Errors
-    /// EINVAL without a lower layer, ENOTDIR.
+    /// EINVAL without a lower layer, or with one that is too many file systems up; ENOTDIR.
     #[expect(
         clippy::new_ret_no_self,
         reason = "a file system is used through its super block and root"
@@ -119,6 +121,11 @@ impl Overlay {
                 return Err(Errno::ENOTDIR);
             }
         }
+        let below = lowers.iter().chain(&upper).map(|layer| layer.super_block().fs().stack_depth());
+        let depth = below.max().unwrap_or(0).saturating_add(1);
+        if depth > MAX_STACK_DEPTH {
+            return Err(Errno::EINVAL);
+        }
         let mut file_systems = Vec::new();
         for layer in lowers.iter().chain(&upper) {
             let address = address(layer.as_ref());
@@ -131,6 +138,7 @@ impl Overlay {
         let source = options.source.clone();
         let fs = Arc::new(Self {
             caches_entries,
+            depth,
             upper: upper.clone(),
             lowers: lowers.clone(),
             file_systems,
@@ -197,6 +205,10 @@ impl FileSystem for Overlay {
 
     fn exports(&self) -> bool {
         true
+    }
+
+    fn stack_depth(&self) -> u32 {
+        self.depth
     }
 
     fn stats(&self) -> Result<FsStats> {

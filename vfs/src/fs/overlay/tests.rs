@@ -355,3 +355,23 @@ fn changes_are_listed() {
     let (_, plain) = Tmpfs::new(TmpfsOptions::default()).unwrap();
     assert_eq!(super::changes(&plain, &mut |_| Ok(())), Err(Errno::EINVAL));
 }
+
+/// Operations go through all layers on one stack, so layers of layers of layers are refused, as on Linux.
+#[test]
+fn overlays_are_stacked_twice_and_no_further() {
+    let (_, mut lower) = Tmpfs::new(TmpfsOptions::default()).unwrap();
+    for depth in 1..=3 {
+        let (_, other) = Tmpfs::new(TmpfsOptions::default()).unwrap();
+        // Whichever of the layers it is that is deep.
+        let made = Overlay::new(None, vec![other, Arc::clone(&lower)], OverlayOptions::default());
+        if depth > 2 {
+            assert_eq!(made.err(), Some(Errno::EINVAL));
+            let (_, first) = Tmpfs::new(TmpfsOptions::default()).unwrap();
+            let upper = Some(Arc::clone(&lower));
+            let made = Overlay::new(upper, vec![first], OverlayOptions::default());
+            assert_eq!(made.err(), Some(Errno::EINVAL));
+            return;
+        }
+        (_, lower) = made.unwrap();
+    }
+}
