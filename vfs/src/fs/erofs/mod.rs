@@ -18,7 +18,8 @@
 //! block; reading flat data one read and one copy; compressed data one read per cluster and its decompression, again
 //! for each open file that comes back to a cluster after another.
 //!
-//! Locks: each open file's cluster; the list of unpacked files; both leaves, held over reads of the image.
+//! Locks: each open file's cluster, and the slot of a file that is unpacked, both held over reads of the image; below a
+//! slot the list of unpacked files, a leaf.
 //!
 //! References: the kernel's `fs/erofs/erofs_fs.h` and `Documentation/filesystems/erofs.rst`.
 

@@ -14,15 +14,20 @@ use crate::host_errno::from_host;
 
 /// Bytes of files that are kept though nobody maps them any more.
 const KEPT: u64 = 64 << 20;
+/// What a file counts at least: each holds a descriptor, however small it is.
+const LEAST: u64 = 256 << 10;
 /// Largest file that is unpacked.
 const LARGEST: u64 = 4 << 30;
 /// Bytes that are unpacked at once.
 const CHUNK: usize = 1 << 20;
 
+/// A file's memfd; locked while the file is unpacked, so that it is unpacked once.
+type Slot = Mutex<Weak<OwnedFd>>;
+
 #[derive(Default)]
 struct Files {
-    all: HashMap<u64, Weak<OwnedFd>>,
-    /// Those that are kept, the most recent last, with their sizes.
+    all: HashMap<u64, Arc<Slot>>,
+    /// Those that are kept, the most recent last, with what they count.
     kept: VecDeque<(Arc<OwnedFd>, u64)>,
     size: u64,
 }
@@ -30,22 +35,41 @@ struct Files {
 /// The unpacked files of an image.
 #[derive(Default)]
 pub(super) struct Unpacked {
-    /// Held while a file is unpacked, so that it is unpacked once.
+    /// A leaf below a file's slot, never held over a read of the image: who maps another file does not wait.
     files: Mutex<Files>,
 }
 
 impl Unpacked {
     /// A memfd, which nobody can change, with the data of a file.
     pub fn get(&self, inode: &ErofsInode) -> Result<Arc<OwnedFd>> {
-        let mut files = self.files.lock();
-        if let Some(known) = files.all.get(&inode.number).and_then(Weak::upgrade) {
+        let slot = Arc::clone(self.files.lock().all.entry(inode.number).or_default());
+        let mut known = slot.lock();
+        if let Some(known) = known.upgrade() {
             return Ok(known);
         }
-        let fd = Arc::new(unpack(inode)?);
-        files.all.retain(|_, known| known.strong_count() > 0);
-        files.all.insert(inode.number, Arc::downgrade(&fd));
-        files.kept.push_back((Arc::clone(&fd), inode.stored.size));
-        files.size = files.size.saturating_add(inode.stored.size);
+        let made = unpack(inode).map(Arc::new);
+        if let Ok(fd) = &made {
+            *known = Arc::downgrade(fd);
+        }
+        drop(known);
+        drop(slot);
+        self.keep(made.as_ref().ok(), inode.stored.size.max(LEAST));
+        made
+    }
+
+    /// Keeps a memfd for the next program, in the place of the oldest ones, and no slots that are of no use any more.
+    fn keep(&self, fd: Option<&Arc<OwnedFd>>, size: u64) {
+        let mut files = self.files.lock();
+        // Somebody who has a slot in hand is about to use it; a slot that is locked is in somebody's hands.
+        let used = |slot: &Arc<Slot>| {
+            Arc::strong_count(slot) > 1
+                || slot.try_lock().is_none_or(|known| known.strong_count() > 0)
+        };
+        files.all.retain(|_, slot| used(slot));
+        if let Some(fd) = fd {
+            files.kept.push_back((Arc::clone(fd), size));
+            files.size = files.size.saturating_add(size);
+        }
         let mut dropped = Vec::new();
         while files.size > KEPT && files.kept.len() > 1 {
             let Some((oldest, size)) = files.kept.pop_front() else { break };
@@ -54,7 +78,6 @@ impl Unpacked {
         }
         drop(files);
         drop(dropped);
-        Ok(fd)
     }
 }
 

@@ -73,7 +73,10 @@ fn all(fs: &Erofs, stored: &Stored) -> Result<Vec<Attribute>> {
     for id in ids.as_chunks::<4>().0 {
         found.extend(shared(fs, u32::from_le_bytes(*id))?);
     }
-    while rest.len() >= ENTRY && rest.iter().any(|byte| *byte != 0) {
+    // Zeros at the end are padding.
+    let used = rest.iter().rposition(|byte| *byte != 0).map_or(0, |last| last.saturating_add(1));
+    let end = rest.len().saturating_sub(used);
+    while rest.len() > end && rest.len() >= ENTRY {
         let (attribute, next) = decode(rest)?;
         found.extend(attribute);
         rest = rest.get(next..).unwrap_or_default();
