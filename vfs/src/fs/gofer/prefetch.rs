@@ -22,7 +22,8 @@ use super::inode::GoferInode;
 const PATIENCE: u32 = 4;
 /// Entries of a directory that are fetched at most; a larger one is looked up name by name.
 const LARGEST: usize = 16_384;
-/// Entries of all directories of a tree that are held.
+/// Entries of all directories of a tree that are held: 16 MiB at most, as the protocol has no names of more than 255
+/// bytes.
 const TOTAL: usize = 32_768;
 
 /// A directory's entries by name; `None` for one that has to be asked for.
@@ -105,6 +106,8 @@ impl GoferInode {
         }
         let mut entries = Entries::new();
         let mut offset = 0;
+        // Counted for themselves: a server may repeat names, or say nothing but `.`, for ever.
+        let mut seen = 0_usize;
         loop {
             let count = session.io_size();
             let answer = session.ask(&Request::ReadDirAttr { fid, offset, count })?;
@@ -112,11 +115,15 @@ impl GoferInode {
             let list = dir_entries_attr(data.0).map_err(|_| chitin_abi::Errno::EIO)?;
             let Some((last, _)) = list.last() else { return Ok(Some(entries)) };
             offset = last.offset;
+            seen = seen.saturating_add(list.len());
+            if seen > LARGEST {
+                return Ok(None);
+            }
             for (entry, attr) in &list {
                 if matches!(entry.name, b"." | b"..") {
                     continue;
                 }
-                if attr.valid == 0 || entries.len() >= LARGEST {
+                if attr.valid == 0 {
                     return Ok(None);
                 }
                 let single = attr.nlink == 1 || entry.qid.kind & QID_DIR != 0;
@@ -128,11 +135,15 @@ impl GoferInode {
 
     fn keep(&self, entries: Entries) {
         let Some(this) = self.this() else { return };
-        let count = entries.len();
+        // One more for the directory itself, or empty ones could be held without number.
+        let count = entries.len().saturating_add(1);
         let old = self.listing.entries.lock().replace(entries);
         drop(old);
         let mut dropped = Vec::new();
         let mut queue = self.fs.prefetched.queue.lock();
+        // Each directory that is there still is in it once.
+        let other = |known: &Weak<Self>| !core::ptr::eq(known.as_ptr(), self);
+        queue.retain(|(known, _)| known.strong_count() > 0 && other(known));
         queue.push_back((Arc::downgrade(&this), count));
         let mut total: usize = queue.iter().map(|(_, count)| count).sum();
         while total > TOTAL {

@@ -7,10 +7,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chitin_abi::fs::{OpenFlags, S_IFIFO, S_IFREG};
+use chitin_abi::fs::{OpenFlags, S_IFDIR, S_IFIFO, S_IFREG};
 use chitin_abi::time::Timespec;
 use chitin_abi::{Errno, Result};
-use chitin_gofer_proto::message::Request;
+use chitin_gofer_proto::handler::Handler;
+use chitin_gofer_proto::message::{
+    Attr as WireAttr, DirEntry as WireDirEntry, GETATTR_BASIC, QID_DIR, Qid, Request, StatFs,
+};
+use chitin_gofer_proto::name::Name;
 use chitin_gofer_proto::server::Server;
 use tempfile::TempDir;
 
@@ -275,4 +279,108 @@ fn a_dripping_server_is_given_up_once() {
     });
     assert!(session.is_lost());
     assert!(start.elapsed() < PATIENCE * 4, "{:?}", start.elapsed());
+}
+
+/// A directory of ten names, and of others without end once its names have been asked for.
+#[derive(Default)]
+struct Endless {
+    walks: u64,
+    /// Whether the names are all the same.
+    same: bool,
+}
+
+const ROOT: Qid = Qid { kind: QID_DIR, version: 0, path: 1 };
+
+impl Handler for Endless {
+    type Node = Qid;
+    type File = ();
+    type Descriptor = Arc<OwnedFd>;
+
+    fn attach(&mut self, _name: &[u8], _uid: u32) -> Result<(Qid, Qid)> {
+        Ok((ROOT, ROOT))
+    }
+
+    fn duplicate(&mut self, node: &Qid) -> Result<Qid> {
+        Ok(*node)
+    }
+
+    fn walk(&mut self, _dir: &Qid, _name: Name<'_>) -> Result<(Qid, Qid)> {
+        self.walks += 1;
+        let qid = Qid { kind: 0, version: 0, path: 1_000_000 + self.walks };
+        Ok((qid, qid))
+    }
+
+    fn get_attr(&mut self, node: &Qid, _file: Option<&()>, _mask: u64) -> Result<WireAttr> {
+        let mode = if node.kind == QID_DIR { S_IFDIR } else { S_IFREG };
+        let (qid, valid) = (*node, GETATTR_BASIC);
+        Ok(WireAttr { valid, qid, mode: mode | 0o777, nlink: 1, ..WireAttr::default() })
+    }
+
+    fn open(&mut self, node: &Qid, _flags: u32) -> Result<((), Qid)> {
+        Ok(((), *node))
+    }
+
+    fn read(&mut self, (): &mut (), _offset: u64, _count: u32, _out: &mut Vec<u8>) -> Result<()> {
+        Ok(())
+    }
+
+    fn read_dir(
+        &mut self,
+        (): &mut (),
+        offset: u64,
+        emit: &mut dyn FnMut(WireDirEntry<'_>) -> bool,
+    ) -> Result<()> {
+        let last = if self.walks == 0 { 10 } else { u64::MAX };
+        for number in offset + 1..=last {
+            let name = if self.same { "name".to_owned() } else { number.to_string() };
+            let qid = Qid { kind: 0, version: 0, path: 1 + number };
+            if !emit(WireDirEntry { qid, offset: number, kind: 8, name: name.as_bytes() }) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn read_dir_attr(
+        &mut self,
+        _node: &Qid,
+        file: &mut (),
+        offset: u64,
+        emit: &mut dyn FnMut(WireDirEntry<'_>, WireAttr) -> bool,
+    ) -> Result<()> {
+        self.read_dir(file, offset, &mut |entry| {
+            let (mode, valid) = (S_IFREG | 0o777, GETATTR_BASIC);
+            let attr = WireAttr { valid, qid: entry.qid, mode, nlink: 1, ..WireAttr::default() };
+            emit(entry, attr)
+        })
+    }
+
+    fn read_link(&mut self, _node: &Qid) -> Result<Vec<u8>> {
+        Err(Errno::EINVAL)
+    }
+
+    fn stat_fs(&mut self, _node: &Qid) -> Result<StatFs> {
+        Ok(StatFs::default())
+    }
+}
+
+/// What a server lists without end is not held, and names go on being asked for.
+#[test]
+fn endless_directories_are_not_fetched() {
+    for same in [false, true] {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        std::thread::spawn(move || {
+            let mut server = Server::new(Endless { walks: 0, same });
+            serve(&theirs.into(), &mut server)
+        });
+        let session = Session::connect(ours.into(), PATIENCE).unwrap();
+        let (_, root) = GoferFs::new(&session, b"", GoferOptions::default()).unwrap();
+        list(&root);
+        for number in 0..10 {
+            root.lookup(number.to_string().as_bytes()).unwrap();
+        }
+        let inode = root.as_any().downcast_ref::<super::inode::GoferInode>().unwrap();
+        assert_eq!(inode.fs.counters().misses, 10, "all were asked for");
+        assert!(!session.is_lost());
+    }
 }
