@@ -2,11 +2,13 @@
 //!
 //! Model: a list is the value of an extended attribute (`system.posix_acl_access`, `system.posix_acl_default`) in the
 //! form that programs give and get; file systems store that value, and [`Inode::acl`](crate::inode::Inode::acl)
-//! reads it. A list that says no more than nine mode bits can is never stored: it becomes the mode. The mode's group
-//! bits of a file with a list show the list's mask, so that the list matters only where they are not all clear.
+//! reads it. An error of the storage refuses access, as on Linux. A list that says no more than nine mode bits can is
+//! never stored: it becomes the mode. The mode's group bits of a file with a list show the list's mask, so that the
+//! list matters only where they are not all clear.
 //!
-//! Cost: files without a list pay one virtual call, and that only for callers who neither own the file nor override
-//! permissions.
+//! Cost: nothing for callers who own the file or override permissions. For others files of the host and served ones
+//! pay the reading of the attribute, once per inode in a tree of our own ([`AclCache`](crate::acl_cache::AclCache)) and
+//! each time in a shared one, those of an image the reading of all their attributes, and all others a virtual call.
 
 use chitin_abi::fs::{S_IFLNK, XATTR_NAME_POSIX_ACL_ACCESS, XATTR_NAME_POSIX_ACL_DEFAULT};
 use chitin_abi::{Errno, Result};
@@ -80,7 +82,7 @@ impl Tag {
     }
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Entry {
     tag: Tag,
     /// Three bits.
@@ -89,7 +91,7 @@ struct Entry {
 }
 
 /// A list whose entries are in order and complete.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Acl {
     entries: Vec<Entry>,
 }
@@ -99,7 +101,7 @@ fn parse_entry(bytes: &[u8]) -> Result<Entry> {
     let tag = Tag::parse(u16::from_le_bytes([*tag0, *tag1]))?;
     let rights = u32::from(u16::from_le_bytes([*rights0, *rights1]));
     let id = id.try_into().map(u32::from_le_bytes).map_err(|_| Errno::EINVAL)?;
-    if rights > 7 || (tag.has_id() && id == NO_ID) {
+    if rights > 7 {
         return Err(Errno::EINVAL);
     }
     Ok(Entry { tag, rights, id: if tag.has_id() { id } else { NO_ID } })
@@ -109,8 +111,22 @@ impl Acl {
     /// The list that an attribute's value means; `None` for one without entries.
     ///
     /// # Errors
-    /// EINVAL for a value that is none or is incomplete or out of order, EOPNOTSUPP for another version.
+    /// EINVAL for a value that is none or is incomplete or out of order or names nobody, EOPNOTSUPP for another version.
     pub fn parse(value: &[u8]) -> Result<Option<Self>> {
+        let list = Self::stored(value)?;
+        let nobody = |entry: &Entry| entry.tag.has_id() && entry.id == NO_ID;
+        match list {
+            Some(list) if list.entries.iter().any(nobody) => Err(Errno::EINVAL),
+            list => Ok(list),
+        }
+    }
+
+    /// The same for the value of a file. Entries may name nobody there: so the host shows those whose ids are not
+    /// mapped into the sandbox. They match no caller, but the list with them is what limits the others.
+    ///
+    /// # Errors
+    /// As [`Acl::parse`], but for names of nobody.
+    pub fn stored(value: &[u8]) -> Result<Option<Self>> {
         let (header, rest) = value.split_first_chunk::<HEADER>().ok_or(Errno::EINVAL)?;
         if u32::from_le_bytes(*header) != VERSION {
             return Err(Errno::EOPNOTSUPP);
@@ -124,6 +140,18 @@ impl Acl {
         }
         let acl = Self { entries };
         if acl.is_complete() { Ok(Some(acl)) } else { Err(Errno::EINVAL) }
+    }
+
+    /// The list that an attribute which was asked for means.
+    ///
+    /// # Errors
+    /// Those of the storage but for having none, and as [`Acl::stored`].
+    pub(crate) fn read(value: Result<Vec<u8>>) -> Result<Option<Self>> {
+        match value {
+            Ok(value) => Self::stored(&value),
+            Err(Errno::ENODATA | Errno::EOPNOTSUPP) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     fn is_complete(&self) -> bool {
@@ -255,6 +283,16 @@ mod tests {
         }
         assert!(Acl::parse(&list(&[])).unwrap().is_none());
         assert!(Acl::parse(b"\x02\0\0").is_err());
+    }
+
+    #[test]
+    fn entries_of_nobody_limit_others_and_match_none() {
+        let value = list(&[(1, 7, NO), (2, 7, NO), (4, 0, NO), (0x10, 7, NO), (0x20, 0, NO)]);
+        assert!(Acl::parse(&value).is_err());
+        let acl = Acl::stored(&value).unwrap().unwrap();
+        let info = AccessInfo { mode: 0o770, uid: 1, gid: 50 };
+        let cred = |gid| Cred { uid: 5, gid, ..Cred::default() };
+        assert!(!acl.permits(&info, 4, &cred(50)) && !acl.permits(&info, 4, &cred(6)));
     }
 
     #[test]

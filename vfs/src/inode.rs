@@ -220,11 +220,13 @@ pub trait Inode: Any + Send + Sync {
         false
     }
 
-    /// An access-control list, where the file has one. Called by permission checks: a file system that has no
-    /// lists need not look.
-    fn acl(&self, kind: AclKind) -> Option<Acl> {
-        let _ = kind;
-        None
+    /// An access-control list, where the file has one: what its attribute says. Called by permission checks: a file
+    /// system whose attributes cost a host call answers from what it remembers.
+    ///
+    /// # Errors
+    /// Those of the storage, EINVAL for a damaged list.
+    fn acl(&self, kind: AclKind) -> Result<Option<Acl>> {
+        Acl::read(self.get_xattr(kind.name()))
     }
 
     /// The value of an extended attribute.

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod acl;
+mod acl_cache;
 pub mod anon;
 pub mod anon_path;
 pub mod attr;

@@ -33,7 +33,7 @@ fn check_inode(inode: &dyn Inode, mask: u32, cred: &Cred) -> Result<()> {
     if info.uid != cred.uid
         && info.mode & 0o070 != 0
         && !overrides(info.mode, mask, cred)
-        && let Some(acl) = inode.acl(AclKind::Access)
+        && let Some(acl) = inode.acl(AclKind::Access)?
     {
         return if acl.permits(&info, mask, cred) { Ok(()) } else { Err(Errno::EACCES) };
     }

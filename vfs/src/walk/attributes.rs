@@ -70,8 +70,12 @@ impl Walk<'_> {
         }
         self.apply(path, &SetAttr { mode: Some(mode), ..SetAttr::default() })?;
         let inode = path.dentry().inode();
-        if let Some(acl) = inode.acl(AclKind::Access) {
-            inode.set_xattr(AclKind::Access.name(), &acl.with_mode(mode).encode(), 0)?;
+        if let Some(acl) = inode.acl(AclKind::Access)? {
+            let changed = acl.clone().with_mode(mode);
+            // Storage that keeps the two in step has done so already.
+            if changed != acl {
+                inode.set_xattr(AclKind::Access.name(), &changed.encode(), 0)?;
+            }
         }
         Ok(())
     }

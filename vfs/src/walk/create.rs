@@ -64,15 +64,18 @@ impl Walk<'_> {
         (mode, rdev): (u32, u64),
         make: impl FnOnce(&NewFile) -> Result<Arc<dyn Inode>>,
     ) -> Result<Arc<dyn Inode>> {
-        let Some(default) = parent.acl(AclKind::Default) else {
+        let Some(default) = parent.acl(AclKind::Default)? else {
             return make(&permission::new_file(info, mode & !self.umask, rdev, self.cred));
         };
         let (access, mode) = default.inherited(mode);
         let inode = make(&permission::new_file(info, mode, rdev, self.cred))?;
-        if let Some(access) = access {
+        // What the storage has inherited by itself need not be, and with entries of nobody cannot be, set once more.
+        if let Some(access) = access
+            && inode.acl(AclKind::Access)?.as_ref() != Some(&access)
+        {
             inode.set_xattr(AclKind::Access.name(), &access.encode(), 0)?;
         }
-        if mode & S_IFMT == S_IFDIR {
+        if mode & S_IFMT == S_IFDIR && inode.acl(AclKind::Default)?.as_ref() != Some(&default) {
             inode.set_xattr(AclKind::Default.name(), &default.encode(), 0)?;
         }
         Ok(inode)

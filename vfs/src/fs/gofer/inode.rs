@@ -16,6 +16,8 @@ use parking_lot::Mutex;
 use super::prefetch::Listed;
 use super::session::{Fid, server_error};
 use super::{GoferFs, change, convert, dir, prefetch, remote, xattr};
+use crate::acl::{Acl, AclKind};
+use crate::acl_cache::AclCache;
 use crate::attr::{Attr, NewFile, SetAttr};
 use crate::env::VfsEnv;
 use crate::file::File;
@@ -66,6 +68,7 @@ pub(super) struct GoferInode {
     pub place: Mutex<Place>,
     attr: Mutex<Option<Known>>,
     link: Mutex<Option<Arc<[u8]>>>,
+    acls: AclCache,
     fds: Mutex<Fds>,
     appending: Mutex<()>,
     volatile: AtomicBool,
@@ -95,6 +98,7 @@ impl GoferInode {
             place: Mutex::new(place),
             attr: Mutex::new(None),
             link: Mutex::new(None),
+            acls: AclCache::default(),
             fds: Mutex::default(),
             appending: Mutex::new(()),
             volatile: AtomicBool::new(false),
@@ -386,6 +390,7 @@ impl Inode for GoferInode {
             .fid()
             .and_then(|fid| self.fs.session.order(&Request::SetAttr { fid: fid.number(), change }));
         self.changed();
+        self.acls.forget();
         result
     }
 
@@ -477,18 +482,30 @@ impl Inode for GoferInode {
         }
     }
 
+    fn acl(&self, kind: AclKind) -> Result<Option<Acl>> {
+        if !Acl::fits(self.kind) {
+            return Ok(None);
+        }
+        let read = || Acl::read(self.get_xattr(kind.name()));
+        if self.fs.is_shared() { read() } else { self.acls.get(kind, read) }
+    }
+
     fn get_xattr(&self, name: &[u8]) -> Result<Vec<u8>> {
         xattr::get(self, name)
     }
 
     fn set_xattr(&self, name: &[u8], value: &[u8], flags: u32) -> Result<()> {
         self.fs.check_writable()?;
-        xattr::set(self, name, value, flags)
+        let result = xattr::set(self, name, value, flags);
+        self.acls.forget();
+        result
     }
 
     fn remove_xattr(&self, name: &[u8]) -> Result<()> {
         self.fs.check_writable()?;
-        xattr::remove(self, name)
+        let result = xattr::remove(self, name);
+        self.acls.forget();
+        result
     }
 
     fn list_xattr(&self) -> Result<Vec<Vec<u8>>> {

@@ -17,6 +17,8 @@ use super::attr::{self, HostId};
 use super::fd_cache::CachedFd;
 use super::open::Access;
 use super::{HostFs, change, dir, file, special, xattr};
+use crate::acl::{Acl, AclKind};
+use crate::acl_cache::AclCache;
 use crate::attr::{Attr, NewFile, SetAttr};
 use crate::env::VfsEnv;
 use crate::file::File;
@@ -78,6 +80,7 @@ pub(super) struct HostInode {
     pub fds: Mutex<Fds>,
     attr: Mutex<Option<Known>>,
     link: Mutex<Option<Arc<[u8]>>>,
+    acls: AclCache,
     /// Held over an append.
     appending: Mutex<()>,
     /// The host changes attributes behind our back: the file is mapped shared and writable somewhere, or a
@@ -106,6 +109,7 @@ impl HostInode {
             fds: Mutex::default(),
             attr: Mutex::new(Some(Known::new(fs, attr::convert(stat, super_block.dev, ino)))),
             link: Mutex::new(None),
+            acls: AclCache::default(),
             appending: Mutex::new(()),
             volatile: AtomicBool::new(false),
             this: Weak::clone(this),
@@ -337,6 +341,7 @@ impl Inode for HostInode {
         self.fs.check_writable()?;
         let result = change::set_attr(self, change);
         self.changed();
+        self.acls.forget();
         result
     }
 
@@ -425,18 +430,30 @@ impl Inode for HostInode {
         }
     }
 
+    fn acl(&self, kind: AclKind) -> Result<Option<Acl>> {
+        if !Acl::fits(self.kind) {
+            return Ok(None);
+        }
+        let read = || Acl::read(self.get_xattr(kind.name()));
+        if self.fs.is_shared() { read() } else { self.acls.get(kind, read) }
+    }
+
     fn get_xattr(&self, name: &[u8]) -> Result<Vec<u8>> {
         xattr::get(self, name)
     }
 
     fn set_xattr(&self, name: &[u8], value: &[u8], flags: u32) -> Result<()> {
         self.fs.check_writable()?;
-        xattr::set(self, name, value, flags)
+        let result = xattr::set(self, name, value, flags);
+        self.acls.forget();
+        result
     }
 
     fn remove_xattr(&self, name: &[u8]) -> Result<()> {
         self.fs.check_writable()?;
-        xattr::remove(self, name)
+        let result = xattr::remove(self, name);
+        self.acls.forget();
+        result
     }
 
     fn list_xattr(&self) -> Result<Vec<Vec<u8>>> {

@@ -13,7 +13,9 @@ use chitin_abi::{Errno, Result};
 use tempfile::TempDir;
 
 use super::{CachePolicy, HostFs, HostOptions};
+use crate::acl::AclKind;
 use crate::attr::{NewFile, SetAttr};
+use crate::cred::Cred;
 use crate::env::VfsEnv;
 use crate::file::{File, WriteAt};
 use crate::inode::Inode;
@@ -344,4 +346,40 @@ fn attributes_of_users() {
     file.remove_xattr(b"user.key").unwrap();
     assert_eq!(file.get_xattr(b"user.key").err(), Some(Errno::ENODATA));
     assert_eq!(file.set_xattr(b"security.selinux", b"x", 0).err(), Some(Errno::EOPNOTSUPP));
+}
+
+/// Access-control lists of the host's files decide, those that name nobody known here included.
+#[test]
+fn access_lists_count() {
+    use chitin_abi::fs::{R_OK, X_OK};
+    let (dir, root) = tree();
+    fs::write(dir.path().join("f"), "text").unwrap();
+    let list = |entries: &[(u16, u16, u32)]| {
+        let mut value = vec![2, 0, 0, 0];
+        for (tag, rights, id) in entries {
+            value.extend(tag.to_le_bytes());
+            value.extend(rights.to_le_bytes());
+            value.extend(id.to_le_bytes());
+        }
+        value
+    };
+    const NO: u32 = u32::MAX;
+    // User 4242 may read, the owning group may not, though the mode's group bits (the mask) say so.
+    let value = list(&[(1, 7, NO), (2, 4, 4242), (4, 0, NO), (0x10, 4, NO), (0x20, 0, NO)]);
+    let name = AclKind::Access.name();
+    let flags = rustix::fs::XattrFlags::empty();
+    if rustix::fs::setxattr(dir.path().join("f"), name, &value, flags).is_err() {
+        return; // The file system of the tests has none.
+    }
+    let inode = root.lookup(b"f").unwrap();
+    let info = inode.access_info().unwrap();
+    let check = |uid, gid, mask| {
+        let cred = Cred { uid, gid, ..Cred::default() };
+        crate::permission::check(inode.as_ref(), mask, &cred, &VfsEnv::default())
+    };
+    assert_eq!(info.mode & 0o777, 0o740);
+    assert_eq!((check(4242, 9, R_OK), check(4242, 9, X_OK)), (Ok(()), Err(Errno::EACCES)));
+    assert_eq!(check(4243, info.gid, R_OK), Err(Errno::EACCES));
+    inode.remove_xattr(name).unwrap();
+    assert_eq!(check(4242, 9, R_OK), Err(Errno::EACCES), "the list is forgotten");
 }

@@ -26,7 +26,14 @@ pub(super) fn get(inode: &HostInode, name: &[u8]) -> Result<Vec<u8>> {
     if !passes(name) {
         return Err(Errno::ENODATA);
     }
-    let fd = inode.real_fd().map_err(|_| Errno::ENODATA)?;
+    let fd = inode.real_fd().map_err(|error| match error {
+        // Nobody here could ask for it. What fails for want of descriptors or memory is no answer: access is
+        // decided by what this says.
+        Errno::EOPNOTSUPP | Errno::EACCES | Errno::EPERM | Errno::EROFS | Errno::ETXTBSY => {
+            Errno::ENODATA
+        }
+        error => error,
+    })?;
     let mut small = [0u8; 256];
     match rustix::fs::fgetxattr(&*fd, name, &mut small[..]) {
         Ok(length) => return Ok(small.get(..length).unwrap_or_default().to_vec()),

@@ -280,8 +280,8 @@ impl Inode for OverlayInode {
         }
     }
 
-    fn acl(&self, kind: AclKind) -> Option<Acl> {
-        self.top().ok()?.acl(kind)
+    fn acl(&self, kind: AclKind) -> Result<Option<Acl>> {
+        self.top()?.acl(kind)
     }
 
     fn get_xattr(&self, name: &[u8]) -> Result<Vec<u8>> {

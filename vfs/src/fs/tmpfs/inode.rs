@@ -426,10 +426,10 @@ impl Inode for TmpfsInode {
         }
     }
 
-    fn acl(&self, kind: AclKind) -> Option<Acl> {
+    fn acl(&self, kind: AclKind) -> Result<Option<Acl>> {
         let table = self.xattrs.lock();
-        let value = table.as_ref()?.get(kind.name())?;
-        Acl::parse(value).ok().flatten()
+        let value = table.as_ref().and_then(|table| table.get(kind.name()));
+        value.map_or(Ok(None), |value| Acl::stored(value))
     }
 
     fn get_xattr(&self, name: &[u8]) -> Result<Vec<u8>> {
