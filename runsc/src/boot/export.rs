@@ -101,7 +101,9 @@ fn append<W: Write>(
         S_IFREG => {
             let file = Arc::clone(inode).open(OpenFlags::empty(), &VfsEnv::default());
             let data = Data { file: file.map_err(host)?, offset: 0 };
-            builder.append_data(&mut header, path, data.take(attr.size))
+            // What a file has lost since it was asked for its size is zeros: the archive goes on behind all that the
+            // header has announced.
+            builder.append_data(&mut header, path, data.chain(io::repeat(0)).take(attr.size))
         }
         _ => builder.append_data(&mut header, path, io::empty()),
     }?;
