@@ -93,32 +93,69 @@ fn without_rights_it_says_what_to_do() {
     assert!(!output.status.success() && text.contains("--network=sandbox"), "{text}");
 }
 
+fn ip(arguments: &str) -> String {
+    let output = Command::new("ip").args(arguments.split(' ')).output().unwrap();
+    assert!(output.status.success(), "ip {arguments}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
 /// A network namespace with one end of a pair, as a CNI plugin leaves it.
 struct Prepared {
     name: String,
 }
 
 impl Prepared {
-    fn new() -> Self {
-        let name = format!("chitin-test-{}", std::process::id());
-        let outside = format!("ct{}", std::process::id() % 1_000_000);
-        let steps = [
+    /// `number` is one of this test's own: the network is 198.51.NUMBER.0/24.
+    fn new(number: u8) -> Self {
+        let name = format!("chitin-test-{}-{number}", std::process::id());
+        let outside = format!("ct{}-{number}", std::process::id() % 1_000_000);
+        let prepared = Self { name: name.clone() };
+        for step in [
             format!("netns add {name}"),
             format!("link add {outside} type veth peer name eth0 netns {name}"),
-            format!("addr add 198.51.100.1/24 dev {outside}"),
+            format!("addr add 198.51.{number}.1/24 dev {outside}"),
             format!("link set {outside} up"),
-            format!("-n {name} addr add 198.51.100.7/24 dev eth0"),
+            format!("-n {name} addr add 198.51.{number}.7/24 dev eth0"),
             format!("-n {name} link set eth0 up"),
             format!("-n {name} link set lo up"),
-            format!("-n {name} route add default via 198.51.100.1"),
-        ];
-        let prepared = Self { name };
-        for step in steps {
-            let status = Command::new("ip").args(step.split(' ')).status().unwrap();
-            assert!(status.success(), "ip {step}");
+            format!("-n {name} route add default via 198.51.{number}.1"),
+        ] {
+            ip(&step);
         }
         prepared
     }
+
+    fn path(&self) -> String {
+        format!("/var/run/netns/{}", self.name)
+    }
+}
+
+/// A bundle for a program on this machine's files, with a network namespace.
+fn bundle(program: &[&str], namespace: &str) -> tempfile::TempDir {
+    let bundle = tempfile::tempdir().unwrap();
+    let spec = serde_json::json!({
+        "ociVersion": "1.0.2",
+        "process": {
+            "user": { "uid": 0, "gid": 0 }, "args": program, "cwd": "/",
+            "env": ["PATH=/usr/bin:/bin"],
+        },
+        "root": { "path": "/", "readonly": true },
+        "linux": { "namespaces": [
+            { "type": "pid" }, { "type": "mount" }, { "type": "network", "path": namespace },
+        ] },
+    });
+    std::fs::write(bundle.path().join("config.json"), spec.to_string()).unwrap();
+    bundle
+}
+
+/// Runs a container that cannot be started; gives what is said of it.
+fn fails_to_run(options: &[&str], bundle: &tempfile::TempDir) -> String {
+    let root = tempfile::tempdir().unwrap();
+    let mut command = runsc();
+    command.arg("--root").arg(root.path()).args(options).args(["run", "--bundle"]);
+    let output = command.arg(bundle.path()).arg("network").output().unwrap();
+    assert!(!output.status.success());
+    String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 impl Drop for Prepared {
@@ -133,8 +170,7 @@ fn a_prepared_namespace_is_taken_over() {
     if !is_able("a_prepared_namespace_is_taken_over") {
         return;
     }
-    let prepared = Prepared::new();
-    let bundle = tempfile::tempdir().unwrap();
+    let prepared = Prepared::new(100);
     let server = TcpListener::bind("198.51.100.1:0").unwrap();
     let port = server.local_addr().unwrap().port();
     let code = format!(
@@ -142,19 +178,7 @@ fn a_prepared_namespace_is_taken_over() {
 s = socket.create_connection(('198.51.100.1', {port}), 30)
 s.sendall(b'from ' + s.getsockname()[0].encode())"
     );
-    let spec = serde_json::json!({
-        "ociVersion": "1.0.2",
-        "process": {
-            "user": { "uid": 0, "gid": 0 }, "args": python(&code), "cwd": "/",
-            "env": ["PATH=/usr/bin:/bin"],
-        },
-        "root": { "path": "/", "readonly": true },
-        "linux": { "namespaces": [
-            { "type": "pid" }, { "type": "mount" },
-            { "type": "network", "path": format!("/var/run/netns/{}", prepared.name) },
-        ] },
-    });
-    std::fs::write(bundle.path().join("config.json"), spec.to_string()).unwrap();
+    let bundle = bundle(&python(&code), &prepared.path());
     let id = format!("network-{}", std::process::id());
     let root = tempfile::tempdir().unwrap();
     let mut child = runsc()
@@ -184,4 +208,58 @@ s.sendall(b'from ' + s.getsockname()[0].encode())"
     stream.read_to_string(&mut said).unwrap();
     assert_eq!(said, "from 198.51.100.7");
     assert!(output.status.success(), "{text}");
+}
+
+/// Who fixes what was wrong and starts again finds the namespace as it was.
+#[test]
+fn a_start_that_fails_gives_the_addresses_back() {
+    if !is_able("a_start_that_fails_gives_the_addresses_back") {
+        return;
+    }
+    let prepared = Prepared::new(101);
+    let name = &prepared.name;
+    ip(&format!("-n {name} addr add 198.51.101.8/24 dev eth0"));
+    ip(&format!("-n {name} addr add 10.20.30.1 peer 10.20.30.2/32 dev eth0"));
+    ip(&format!("-n {name} -6 addr add 2001:db8:7::7/64 dev eth0 nodad"));
+    ip(&format!("-n {name} -6 route add default via 2001:db8:7::1"));
+    ip(&format!("-n {name} route add 203.0.113.0/24 via 198.51.101.1 metric 7"));
+    // What the host's kernel counts, and leaves out for a while after a change, is not compared.
+    let seen = || {
+        let mut lines: Vec<String> = Vec::new();
+        for what in ["-4 -o addr show dev eth0", "-4 route", "-6 route", "-6 -o addr show dev eth0"]
+        {
+            let text = ip(&format!("-n {name} {what}"));
+            let line = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+            lines.extend(text.lines().map(|text| line(text).replace(" tentative", "")));
+        }
+        lines.sort();
+        lines
+    };
+    let before = seen();
+    assert!(before.len() >= 10, "{before:?}");
+    let bundle = bundle(&["/no/such/program"], &prepared.path());
+    let text = fails_to_run(&[], &bundle);
+    assert!(text.contains("/no/such/program"), "{text}");
+    assert_eq!(seen(), before);
+    assert!(!text.contains("back"), "{text}");
+}
+
+#[test]
+fn a_namespace_that_cannot_be_used_is_refused() {
+    if !is_able("a_namespace_that_cannot_be_used_is_refused") {
+        return;
+    }
+    let own = bundle(&["/bin/true"], "/proc/self/ns/net");
+    let before = ip("-o addr");
+    let text = fails_to_run(&[], &own);
+    assert!(text.contains("this machine's own"), "{text}");
+    assert_eq!(ip("-o addr").lines().count(), before.lines().count());
+    let prepared = Prepared::new(102);
+    let bundle = bundle(&["/bin/true"], &prepared.path());
+    ip(&format!("-n {} addr flush dev eth0", prepared.name));
+    let text = fails_to_run(&[], &bundle);
+    assert!(text.contains("eth0 has no address") && text.contains("--network=none"), "{text}");
+    ip(&format!("-n {} link set eth0 down", prepared.name));
+    let text = fails_to_run(&["--network=sandbox"], &bundle);
+    assert!(text.contains("eth0 is down"), "{text}");
 }

@@ -79,6 +79,7 @@ impl Args {
         let sentry = launch(plan, endowment, Mode { attached: true, start: true })?;
         let mut container = OwnContainer { sentry, control: Client::new(ours) };
         container.sentry.wait_ready()?;
+        container.sentry.loan.settle();
         trace::point("command: the sandbox is ready");
         let code = attached::wait(&mut container, &signals, relay.as_ref())?;
         trace::point("command: the sandbox has ended");

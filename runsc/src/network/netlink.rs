@@ -5,13 +5,13 @@ use std::net::IpAddr;
 
 use chitin_net_stack::wire::ethernet::Mac;
 use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage,
-    NetlinkPayload,
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkHeader,
+    NetlinkMessage, NetlinkPayload,
 };
 use netlink_packet_route::address::{AddressAttribute, AddressMessage, AddressScope};
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkLayerType, LinkMessage};
 use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteType,
+    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteType,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::protocols::NETLINK_ROUTE;
@@ -24,7 +24,10 @@ use crate::error::{Context as _, Failure, Result};
 pub(super) struct HostLink {
     pub(super) index: u32,
     pub(super) name: String,
-    pub(super) mac: Mac,
+    pub(super) is_up: bool,
+    pub(super) is_loopback: bool,
+    /// Of an Ethernet interface.
+    pub(super) mac: Option<Mac>,
     pub(super) mtu: u32,
 }
 
@@ -99,56 +102,55 @@ impl Netlink {
         Ok(false)
     }
 
-    /// All Ethernet interfaces that are up.
+    /// All interfaces.
     pub(super) fn links(&mut self) -> Result<Vec<HostLink>> {
         let answers = self.ask(RouteNetlinkMessage::GetLink(LinkMessage::default()), NLM_F_DUMP)?;
         Ok(answers.into_iter().filter_map(host_link).collect())
     }
 
-    /// The addresses of an interface, but for those that mean something on its link only.
-    pub(super) fn addresses(&mut self, index: u32) -> Result<Vec<(IpAddr, u8)>> {
+    /// The addresses of all interfaces.
+    pub(super) fn addresses(&mut self) -> Result<Vec<AddressMessage>> {
         let request = RouteNetlinkMessage::GetAddress(AddressMessage::default());
-        let answers = self.ask(request, NLM_F_DUMP)?;
-        let mut addresses = Vec::new();
-        for answer in answers {
-            let RouteNetlinkMessage::NewAddress(message) = answer else { continue };
-            if message.header.index != index {
-                continue;
-            }
-            let find = |local: bool| {
-                message.attributes.iter().find_map(|attribute| match attribute {
-                    AddressAttribute::Local(ip) if local => Some(*ip),
-                    AddressAttribute::Address(ip) if !local => Some(*ip),
-                    _ => None,
-                })
-            };
-            addresses.extend(find(true).or(find(false)).map(|ip| (ip, message.header.prefix_len)));
-        }
-        Ok(addresses)
+        let message = |answer| match answer {
+            RouteNetlinkMessage::NewAddress(message) => Some(message),
+            _ => None,
+        };
+        Ok(self.ask(request, NLM_F_DUMP)?.into_iter().filter_map(message).collect())
     }
 
-    /// The routes of the main table over interfaces that `place` knows.
-    pub(super) fn routes(
-        &mut self,
-        place: impl Fn(u32) -> Option<usize>,
-    ) -> Result<Vec<RoutePlan>> {
+    /// The routes of all tables.
+    pub(super) fn routes(&mut self) -> Result<Vec<RouteMessage>> {
         let mut routes = Vec::new();
         for family in [AddressFamily::Inet, AddressFamily::Inet6] {
             let mut request = RouteMessage::default();
             request.header.address_family = family;
             let answers = self.ask(RouteNetlinkMessage::GetRoute(request), NLM_F_DUMP)?;
-            for answer in answers {
-                let RouteNetlinkMessage::NewRoute(message) = answer else { continue };
-                routes.extend(route(&message, &place));
-            }
+            routes.extend(answers.into_iter().filter_map(|answer| match answer {
+                RouteNetlinkMessage::NewRoute(message) => Some(message),
+                _ => None,
+            }));
         }
         Ok(routes)
     }
 
-    /// Takes an address from an interface.
-    pub(super) fn remove_address(&mut self, index: u32, (ip, prefix): (IpAddr, u8)) -> Result<()> {
-        let message = RouteNetlinkMessage::DelAddress(address_message(index, ip, prefix));
-        self.ask(message, NLM_F_ACK).map(drop)
+    /// Takes an address from its interface.
+    pub(super) fn remove_address(&mut self, message: &AddressMessage) -> Result<()> {
+        self.ask(RouteNetlinkMessage::DelAddress(message.clone()), NLM_F_ACK).map(drop)
+    }
+
+    /// Gives an interface an address that it had.
+    pub(super) fn restore_address(&mut self, message: &AddressMessage) -> Result<()> {
+        let flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE;
+        self.ask(RouteNetlinkMessage::NewAddress(message.clone()), flags).map(drop)
+    }
+
+    /// Makes a route that there was.
+    pub(super) fn restore_route(&mut self, message: &RouteMessage) -> Result<()> {
+        let mut message = message.clone();
+        // The others say how it did.
+        message.header.flags &= RouteFlags::Onlink;
+        let flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
+        self.ask(RouteNetlinkMessage::NewRoute(message), flags).map(drop)
     }
 
     /// Gives an interface an address.
@@ -199,22 +201,39 @@ fn address_message(index: u32, ip: IpAddr, prefix: u8) -> AddressMessage {
 fn host_link(answer: RouteNetlinkMessage) -> Option<HostLink> {
     let RouteNetlinkMessage::NewLink(message) = answer else { return None };
     let is_ethernet = message.header.link_layer_type == LinkLayerType::Ether;
-    if !is_ethernet || !message.header.flags.contains(LinkFlags::Up) {
-        return None;
-    }
     let (mut name, mut mac, mut mtu) = (None, None, 1500);
     for attribute in message.attributes {
         match attribute {
             LinkAttribute::IfName(text) => name = Some(text),
-            LinkAttribute::Address(bytes) => mac = bytes.first_chunk().map(|bytes| Mac(*bytes)),
+            LinkAttribute::Address(bytes) if is_ethernet => {
+                mac = bytes.first_chunk().map(|bytes| Mac(*bytes));
+            }
             LinkAttribute::Mtu(bytes) => mtu = bytes,
             _ => {}
         }
     }
-    Some(HostLink { index: message.header.index, name: name?, mac: mac?, mtu })
+    let flags = message.header.flags;
+    let (is_up, is_loopback) = (flags.contains(LinkFlags::Up), flags.contains(LinkFlags::Loopback));
+    Some(HostLink { index: message.header.index, name: name?, is_up, is_loopback, mac, mtu })
 }
 
-fn route(message: &RouteMessage, place: &impl Fn(u32) -> Option<usize>) -> Option<RoutePlan> {
+/// An address and the length of its prefix.
+pub(super) fn address_of(message: &AddressMessage) -> Option<(IpAddr, u8)> {
+    let find = |local: bool| {
+        message.attributes.iter().find_map(|attribute| match attribute {
+            AddressAttribute::Local(ip) if local => Some(*ip),
+            AddressAttribute::Address(ip) if !local => Some(*ip),
+            _ => None,
+        })
+    };
+    find(true).or(find(false)).map(|ip| (ip, message.header.prefix_len))
+}
+
+/// What a route of the main table means, if it leads over an interface that `place` knows.
+pub(super) fn plan_of(
+    message: &RouteMessage,
+    place: &impl Fn(u32) -> Option<usize>,
+) -> Option<RoutePlan> {
     let header = &message.header;
     if header.table != RouteHeader::RT_TABLE_MAIN || header.kind != RouteType::Unicast {
         return None;

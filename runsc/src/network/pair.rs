@@ -11,7 +11,8 @@ use netlink_packet_route::link::{
     InfoData, InfoKind, InfoVeth, LinkAttribute, LinkInfo, LinkMessage,
 };
 
-use super::netlink::Netlink;
+use super::loan::Taken;
+use super::netlink::{Netlink, plan_of};
 use super::{Network, namespace};
 use crate::error::{Context as _, Result};
 use crate::fail;
@@ -41,19 +42,19 @@ fn make_here() -> Result<Network> {
     routing.add_address(index, outside.into(), PREFIX)?;
     routing.set_up(index)?;
     namespace::enter(&own)?;
-    let network = prepare_inside(inside).and_then(|()| Network::of_here());
+    // Nobody needs these addresses back: the namespace ends with its last packet socket.
+    let take = |()| Network::of_here(&mut Taken::default(), true);
+    let network = prepare_inside(inside).and_then(take);
     namespace::enter(&host)?;
     let mut network = network?;
-    if !network.links.is_empty() {
-        network.routes.push(super::RoutePlan {
-            destination: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-            prefix: 0,
-            gateway: Some(outside.into()),
-            source: None,
-            metric: 0,
-            link: 0,
-        });
-    }
+    network.routes.push(super::RoutePlan {
+        destination: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        prefix: 0,
+        gateway: Some(outside.into()),
+        source: None,
+        metric: 0,
+        link: 0,
+    });
     Ok(network)
 }
 
@@ -88,7 +89,8 @@ fn prepare_inside(address: Ipv4Addr) -> Result<()> {
 
 /// The addresses of both ends on a link that nothing here leads to yet.
 fn free_link(routing: &mut Netlink) -> Result<(Ipv4Addr, Ipv4Addr)> {
-    let taken = routing.routes(|_| Some(0))?;
+    let routes = routing.routes()?;
+    let taken: Vec<_> = routes.iter().filter_map(|route| plan_of(route, &|_| Some(0))).collect();
     for number in 0..TRIES {
         let base = u32::from(Ipv4Addr::new(172, 30, 0, 0)) + number * 4;
         let is_taken = taken.iter().any(|route| match route.destination {

@@ -60,7 +60,9 @@ fn network(linux: &Linux, options: Options) -> Wanted {
     let namespaces = linux.namespaces().iter().flatten();
     let mut networks = namespaces.filter(|one| one.typ() == LinuxNamespaceType::Network);
     match networks.next().and_then(|one| one.path().clone()) {
-        Some(path) => Wanted::Namespace(path),
+        Some(path) => {
+            Wanted::Namespace { path, required: options.network == Some(Network::Sandbox) }
+        }
         None => Wanted::None,
     }
 }

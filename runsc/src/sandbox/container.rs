@@ -78,6 +78,7 @@ pub(crate) fn create(args: &Args, store: &Store, options: Options, mode: Mode) -
     let mut created = (sentry, Some(relay));
     record(&home, &bundle, args, &mut created.0, mode.attached)
         .inspect_err(|_| created.0.kill())?;
+    created.0.loan.settle();
     guard.disarm();
     let (sentry, relay) = (created.0, created.1.flatten());
     Ok(Created { home, lock, sentry, control: Client::new(ours), relay })

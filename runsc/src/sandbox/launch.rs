@@ -12,7 +12,7 @@ use super::status::{self, Reader, Reporter};
 use super::{Console, Endowment, Plan};
 use crate::boot::{self, Files};
 use crate::error::{Context as _, Failure, Result};
-use crate::network::Network;
+use crate::network::{Loan, Network};
 use crate::oci::identity::{IdMaps, render};
 use crate::{gofer, log, raw, trace};
 
@@ -23,6 +23,8 @@ pub(crate) struct Sentry {
     pub(crate) pid: Pid,
     /// What it reports.
     pub(crate) status: Reader,
+    /// What a network namespace gets back, to be settled once the sandbox stands.
+    pub(crate) loan: Loan,
     /// It goes on when it reads a byte from here, and ends when it reads the end.
     gate: io::PipeWriter,
 }
@@ -46,10 +48,10 @@ const NAMESPACES: i32 = libc::CLONE_NEWUSER
 /// Forks the sentry and writes its id maps. The sandbox stands when [`Sentry::status`] says so.
 pub(crate) fn launch(plan: Plan, endowment: Endowment, mode: Mode) -> Result<Sentry> {
     plan.options.check()?;
-    let mut endowment = endowment;
-    endowment.network = Network::prepare(&plan.network)?;
     let image = open_image(&plan)?;
     let sources = Sources::open(&plan)?;
+    let (network, loan) = Network::prepare(&plan.network)?;
+    let endowment = Endowment { network, ..endowment };
     let (status, reporter) = status::pipe().context(|| "cannot make a pipe")?;
     let (files, reporter, gofer) = if plan.options.directfs {
         (Files::Direct(sources), reporter, None)
@@ -74,7 +76,7 @@ pub(crate) fn launch(plan: Plan, endowment: Endowment, mode: Mode) -> Result<Sen
     };
     trace::point("command: the sentry is made");
     drop((reporter, gate, files));
-    let mut sentry = Sentry { pid, status, gate: opener };
+    let mut sentry = Sentry { pid, status, loan, gate: opener };
     let admitted = gofer.map_or(Ok(()), |gofer| gofer.admit(&maps));
     let admitted = admitted.and_then(|()| write_maps(pid, &maps)).and_then(|()| sentry.go_on());
     if let Err(failure) = admitted {
