@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, Read as _, Write as _};
 use std::net::{TcpListener, UdpSocket};
 use std::process::{Command, Stdio};
 use std::thread;
@@ -262,4 +262,41 @@ fn a_namespace_that_cannot_be_used_is_refused() {
     ip(&format!("-n {} link set eth0 down", prepared.name));
     let text = fails_to_run(&["--network=sandbox"], &bundle);
     assert!(text.contains("eth0 is down"), "{text}");
+}
+
+/// Sandboxes that start together, with state directories of their own, get links of their own.
+#[test]
+fn links_that_are_made_together_differ() {
+    if !is_able("links_that_are_made_together_differ") {
+        return;
+    }
+    let children: Vec<_> = (0..5)
+        .map(|_| {
+            let root = tempfile::tempdir().unwrap();
+            let mut command = runsc();
+            command.arg("--root").arg(root.path()).args(["--network=sandbox", "do"]);
+            command.args(["/bin/sh", "-c", "cat /proc/net/route; read line"]);
+            command.stdin(Stdio::piped()).stdout(Stdio::piped());
+            (command.spawn().unwrap(), root)
+        })
+        .collect();
+    let mut gateways = Vec::new();
+    let mut all = Vec::new();
+    for (mut child, root) in children {
+        let mut output = std::io::BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        while line.split_whitespace().nth(1) != Some("00000000") {
+            line.clear();
+            assert_ne!(output.read_line(&mut line).unwrap(), 0, "no default route");
+        }
+        gateways.push(line.split_whitespace().nth(2).unwrap().to_owned());
+        all.push((child, root));
+    }
+    for (mut child, _) in all {
+        drop(child.stdin.take());
+        child.wait().unwrap();
+    }
+    gateways.sort();
+    gateways.dedup();
+    assert_eq!(gateways.len(), 5, "{gateways:?}");
 }

@@ -110,7 +110,7 @@ impl Args {
             mounts,
             devices: Vec::new(),
             network: match global.options().network {
-                Some(Network::Sandbox) => Wanted::Pair,
+                Some(Network::Sandbox) => Wanted::Pair(global.store()),
                 _ => Wanted::None,
             },
             hostname: self.hostname.clone().or_else(own_hostname),

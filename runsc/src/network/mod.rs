@@ -29,6 +29,7 @@ use self::loan::Taken;
 use self::netlink::{HostLink, Netlink, address_of, plan_of};
 use crate::error::{Context as _, Failure, Result};
 use crate::fail;
+use crate::state::Store;
 
 /// Which network a sandbox is to have.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,8 +43,8 @@ pub(crate) enum Wanted {
         /// Whether a namespace of nothing but a loopback interface will not do.
         required: bool,
     },
-    /// A pair of interfaces to this machine.
-    Pair,
+    /// A pair of interfaces to this machine, whose addresses are chosen under a lock of this store.
+    Pair(Store),
 }
 
 /// An interface that the sandbox takes over.
@@ -85,7 +86,7 @@ impl Network {
             Wanted::None => Ok(Default::default()),
             Wanted::Namespace { path, required } => Self::take_over(path, *required),
             // All of it goes when nobody has the packet socket any more.
-            Wanted::Pair => Ok((pair::make()?, Loan::default())),
+            Wanted::Pair(store) => Ok((pair::make(store)?, Loan::default())),
         }
     }
 

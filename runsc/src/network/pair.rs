@@ -16,6 +16,7 @@ use super::netlink::{Netlink, plan_of};
 use super::{Network, namespace};
 use crate::error::{Context as _, Result};
 use crate::fail;
+use crate::state::Store;
 
 /// Bits of an address that both ends have in common.
 const PREFIX: u8 = 30;
@@ -25,22 +26,25 @@ const TRIES: u32 = 1024;
 const INSIDE: &str = "eth0";
 
 /// Makes the pair and takes one end over.
-pub(super) fn make() -> Result<Network> {
-    make_here().context(|| {
+pub(super) fn make(store: &Store) -> Result<Network> {
+    make_here(store).context(|| {
         "cannot connect the sandbox to this machine: --network=sandbox needs root (--network=none does without)"
     })
 }
 
-fn make_here() -> Result<Network> {
+fn make_here(store: &Store) -> Result<Network> {
     let host = namespace::open(Path::new(namespace::OWN))?;
     let mut routing = Netlink::open()?;
     let own = new_namespace(&host)?;
     let name = format!("runsc{}", std::process::id());
     routing.add_link(pair(&name, own.as_raw_fd()))?;
     let index = routing.index_of(&name)?;
+    let lock = store.lock_links()?;
     let (outside, inside) = free_link(&mut routing)?;
     routing.add_address(index, outside.into(), PREFIX)?;
     routing.set_up(index)?;
+    // Others see from here on that the link is taken.
+    drop(lock);
     namespace::enter(&own)?;
     // Nobody needs these addresses back: the namespace ends with its last packet socket.
     let take = |()| Network::of_here(&mut Taken::default(), true);

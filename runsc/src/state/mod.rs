@@ -1,5 +1,7 @@
 //! The state directory: what is known of containers between two commands.
 //!
+//! `ROOT/~links` is the lock under which `do` chooses the addresses of a link to this machine.
+//!
 //! `ROOT/ID/` holds `lock` (an exclusive `flock` for as long as a command changes something), `state.json`
 //! (written whole, then renamed into place), `control.sock` (the sentry listens) and `exit` (the sentry, which
 //! can open nothing, gets a descriptor and writes the exit code there).
@@ -24,8 +26,11 @@ use crate::fail;
 /// The version of the runtime specification that `state` reports.
 pub(crate) const OCI_VERSION: &str = "1.2.0";
 
+/// The name of a lock; no container can have it as its id.
+const LINKS: &str = "~links";
+
 /// The root of all state directories.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Store {
     root: PathBuf,
 }
@@ -83,12 +88,7 @@ impl Store {
     /// Makes the directory of a new container and locks it.
     pub(crate) fn create(&self, id: &str) -> Result<(Home, Lock)> {
         let home = self.home(id)?;
-        fs::DirBuilder::new().recursive(true).mode(0o711).create(&self.root).context(|| {
-            format!(
-                "cannot make the state directory {} (choose another with --root)",
-                self.root.display()
-            )
-        })?;
+        self.make_root()?;
         match fs::DirBuilder::new().mode(0o700).create(&home.directory) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -102,6 +102,26 @@ impl Store {
         }
         let lock = Lock::take(&home.directory)?;
         Ok((home, lock))
+    }
+
+    fn make_root(&self) -> Result<()> {
+        fs::DirBuilder::new().recursive(true).mode(0o711).create(&self.root).context(|| {
+            format!(
+                "cannot make the state directory {} (choose another with --root)",
+                self.root.display()
+            )
+        })
+    }
+
+    /// Waits for the lock under which the addresses of links to this machine are chosen. It is in the usual state
+    /// directory, so that commands with others wait for each other, too; in this one if it cannot be there.
+    pub(crate) fn lock_links(&self) -> Result<Lock> {
+        Self::new(None).lock_own_links().or_else(|_| self.lock_own_links())
+    }
+
+    fn lock_own_links(&self) -> Result<Lock> {
+        self.make_root()?;
+        Lock::of_file(&self.root.join(LINKS))
     }
 
     /// The ids of all containers, sorted.
@@ -248,7 +268,7 @@ mod tests {
 
     #[test]
     fn ids_cannot_leave_the_directory() {
-        for bad in ["", ".", "..", "a/b", "../x", "a b", "a\0", "ä"] {
+        for bad in ["", ".", "..", LINKS, "a/b", "../x", "a b", "a\0", "ä"] {
             assert!(validate(bad).is_err(), "{bad:?}");
         }
         for good in ["a", "0f", "a_b+c-d.e", "..."] {
