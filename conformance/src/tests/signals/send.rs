@@ -1,17 +1,18 @@
 //! Sending signals: `kill(2)`, `tkill(2)`, `tgkill(2)`, `rt_sigqueueinfo(2)`, `rt_tgsigqueueinfo(2)`.
 
-use chitin_abi::signal::{SIG_DFL, SIGCONT, SIGKILL, SIGSTOP, SIGTERM, SIGUSR1, SIGUSR2};
+use chitin_abi::signal::{SIG_DFL, SIGCHLD, SIGCONT, SIGKILL, SIGSTOP, SIGTERM, SIGUSR1, SIGUSR2};
 use chitin_abi::{Errno as E, Result};
 
 use super::super::support::{
-    BLOCK, UNBLOCK, WUNTRACED, apart, as_user, asleep, bit, born, end, gettid, i32_at, ok, sleeper,
-    status_of, until, words,
+    BLOCK, UNBLOCK, WUNTRACED, apart, as_user, asleep, bit, born, end, gettid, i32_at, ok, shared,
+    sleeper, status_of, until, words,
 };
 use crate::call;
 use crate::suite::{Arg, Calls, Kernel, Processes, Threads, fails, tests};
 
 const SI_QUEUE: i32 = -1;
 const SI_TKILL: i32 = -6;
+const NEWPID: u64 = 0x2000_0000;
 
 fn info(signal: u32, code: i32, value: u64) -> Vec<u8> {
     let mut info = vec![0; 128];
@@ -60,6 +61,17 @@ fn grouped(k: &dyn Kernel, members: usize, send: impl Fn(i32)) {
         }
         assert_eq!(k.caught(SIGTERM).0, 1);
     });
+}
+
+/// Runs a body as the first process of a pid namespace of its own; fails where it fails.
+#[track_caller]
+fn in_own_pids(k: &dyn Kernel, body: impl FnOnce()) {
+    let child = born(k, call!(k, CLONE, NEWPID | u64::from(SIGCHLD), 0, 0, 0, 0), || {
+        assert_eq!(k.getpid(), 1, "the first of its namespace");
+        body();
+        0
+    });
+    assert_eq!(k.status(child.unwrap()), 0, "the first one's status");
 }
 
 tests! { "send", "kill(2)";
@@ -112,13 +124,20 @@ tests! { "send", "kill(2)";
             call!(k, CAPSET, header.as_slice(), data.as_slice()).unwrap(); assert_eq!(k.kill(me, 0), Ok(())); });
     }
     [kill] everybody_but_the_first_and_the_caller(k) needs Root, Native {
-        let child = born(k, call!(k, CLONE, 0x2000_0000 | 17, 0, 0, 0, 0), || {
-            let caller = k.child(|| { k.catch(SIGTERM, 0).unwrap(); let other = k.child(|| { k.set_action(SIGTERM, 0).unwrap(); loop { k.sleep_ms(1000); } }); asleep(k, other); k.kill(-1, SIGTERM).unwrap(); i32::from((k.status(other), k.caught(SIGTERM).0) != (15, 0)) });
-            k.status(caller)
-        }).unwrap();
-        assert_eq!(k.status(child), 0);
+        let ready = shared(k, 1);
+        in_own_pids(k, || {
+            k.catch(SIGTERM, 0).unwrap();
+            apart(k, || {
+                let others = [0, 1].map(|at| k.child(|| { k.set_action(SIGTERM, SIG_DFL).unwrap(); ready.set(at, 1); loop { k.sleep_ms(1000); } }));
+                until(k, || ready.get(0) == 1 && ready.get(1) == 1);
+                assert_eq!(k.getpid(), 2, "only in a namespace of its own may everybody be signalled");
+                k.kill(-1, SIGTERM).unwrap();
+                assert_eq!((others.map(|other| k.status(other)), k.caught(SIGTERM).0), ([15; 2], 0));
+            });
+            assert_eq!(k.caught(SIGTERM).0, 0, "the first one");
+        });
     }
-    [kill] everybody_when_there_is_nobody(k) needs Root, Native { let child = born(k, call!(k, CLONE, 0x2000_0000 | 17, 0, 0, 0, 0), || i32::from(k.kill(-1, 0) != Err(E::ESRCH))).unwrap(); assert_eq!(k.status(child), 0); }
+    [kill] everybody_when_there_is_nobody(k) needs Root, Native { in_own_pids(k, || fails(k.kill(-1, 0), E::ESRCH)); }
     [kill] thread_id_means_its_process(k) needs Native { k.catch(SIGUSR1, 0).unwrap(); k.on_thread(|| k.kill(gettid(k), SIGUSR1).unwrap()); until(k, || k.caught(SIGUSR1).0 == 1); }
     [kill] process_signal_may_go_to_any_thread(k) needs Native {
         k.catch(SIGUSR1, 0).unwrap();
@@ -131,7 +150,7 @@ tests! { "send", "kill(2)";
     [tkill] zero_probes_a_thread(k) needs Native { assert_eq!(call!(k, TKILL, gettid(k), 0), Ok(0)); }
     [tkill] thread_of_another_user(k) needs Root, Native { let me = k.getpid(); as_user(k, || fails(call!(k, TKILL, me, SIGTERM), E::EPERM)); }
     [tgkill] ids_must_be_positive(k) needs Native { let me = k.getpid(); for (pid, tid) in [(0, me), (me, 0), (-1, me), (me, -1)] { fails(tgkill(k, pid, tid, 0), E::EINVAL); } }
-    [tgkill] thread_of_another_process(k) needs Native { fails(tgkill(k, 1, gettid(k), 0).map_err(|e| if k.getpid() == 1 { E::ESRCH } else { e }).and(if k.getpid() == 1 { Err(E::ESRCH) } else { Ok(0) }), E::ESRCH); }
+    [tgkill] thread_of_another_process(k) needs Native { let (me, child) = (k.getpid(), sleeper(k)); for (pid, tid) in [(child.pid, me), (me, child.pid)] { fails(tgkill(k, pid, tid, 0), E::ESRCH); } assert_eq!((tgkill(k, me, me, 0), tgkill(k, child.pid, child.pid, 0)), (Ok(0), Ok(0))); end(k, child); }
     [tgkill] only_that_thread_gets_it(k) needs Native {
         k.set_mask(BLOCK, bit(SIGUSR1)).unwrap();
         k.on_thread(|| { tgkill(k, k.getpid(), gettid(k), SIGUSR1).unwrap(); let mut set = [0; 8]; call!(k, RT_SIGPENDING, &mut set, 8).unwrap(); assert_eq!(u64::from_ne_bytes(set), bit(SIGUSR1)); });
