@@ -168,6 +168,13 @@ pub(super) fn peek(memory: &dyn Mapping, at: usize) -> u32 {
     u32::from_ne_bytes([0, 1, 2, 3].map(|index| memory.get(at + index)))
 }
 
+/// Whether the machine keeps huge pages for whoever asks.
+pub(super) fn huge_pages(k: &dyn Kernel) -> bool {
+    let more = k.open("/proc/sys/vm/nr_overcommit_hugepages", 0, 0);
+    let more = more.map_or_else(|_| b"0".to_vec(), |fd| k.read_some(fd, 32).unwrap());
+    more.trim_ascii() != b"0" || field(&text(k, "/proc/meminfo"), "HugePages_Total") != "0"
+}
+
 /// A descriptor from a call's result.
 pub(super) fn fd(result: Result<u64>) -> Fd {
     result.unwrap() as Fd

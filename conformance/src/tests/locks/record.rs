@@ -8,6 +8,7 @@ use super::{FREE, READ, WRITE, get, range, set};
 use crate::call;
 use crate::suite::{Arg, Calls, Files, Processes, fails, tests};
 use crate::tests::shared::{apart, blocks, interrupted, restarted, text, woken};
+use crate::tests::support::asleep;
 
 tests! { "recordlock", "fcntl_locking(2)";
     [fcntl] own_locks_do_not_conflict(k) {
@@ -147,6 +148,7 @@ tests! { "recordlock", "fcntl_locking(2)";
         set(k, fd, F_SETLK, WRITE, 0, 100).unwrap();
         let child = k.child(|| { set(k, fd, F_SETLKW, WRITE, 50, 10).unwrap(); 0 });
         k.sleep_ms(40);
+        assert_eq!(k.wait4(child.pid, 1), Ok((0, 0)), "it waits");
         set(k, fd, F_SETLK, FREE, 50, 10).unwrap();
         assert_eq!(k.status(child), 0);
         assert!(blocks(k, || { let _ = set(k, fd, F_SETLKW, WRITE, 49, 1); }));
@@ -156,21 +158,26 @@ tests! { "recordlock", "fcntl_locking(2)";
         set(k, fd, F_SETLK, WRITE, 0, 0).unwrap();
         let child = k.child(|| { set(k, fd, F_SETLKW, READ, 0, 0).unwrap(); 0 });
         k.sleep_ms(40);
+        assert_eq!(k.wait4(child.pid, 1), Ok((0, 0)), "it waits");
         set(k, fd, F_SETLK, READ, 0, 0).unwrap();
         assert_eq!(k.status(child), 0);
     }
     [fcntl] cycle_of_three_is_found(k) {
         let fd = k.file("f", b"");
         set(k, fd, F_SETLK, WRITE, 0, 1).unwrap();
-        let children = [1, 2].map(|own| k.child(|| {
-            set(k, fd, F_SETLK, WRITE, own, 1).unwrap();
-            k.sleep_ms(60);
-            let result = set(k, fd, F_SETLKW, WRITE, (own + 1) % 3, 1);
-            i32::from(!(result.is_ok() || result == Err(Errno::EDEADLK)))
-        }));
-        k.sleep_ms(150);
-        let result = set(k, fd, F_SETLKW, WRITE, 1, 1);
-        assert!(result.is_ok() || result == Err(Errno::EDEADLK), "{result:?}");
+        let (reader, writer) = k.pipe2(0).unwrap();
+        let children = [2, 1].map(|own| {
+            let child = k.child(|| {
+                set(k, fd, F_SETLK, WRITE, own, 1).unwrap();
+                k.write(writer, b"x").unwrap();
+                set(k, fd, F_SETLKW, WRITE, (own + 1) % 3, 1).unwrap();
+                0
+            });
+            k.read(reader, &mut [0]).unwrap();
+            asleep(k, child);
+            child
+        });
+        fails(set(k, fd, F_SETLKW, WRITE, 1, 1), Errno::EDEADLK);
         set(k, fd, F_SETLK, FREE, 0, 0).unwrap();
         for child in children { assert_eq!(k.status(child), 0); }
     }

@@ -4,8 +4,8 @@ use chitin_abi::signal::{SA_RESTART, SIG_IGN, SIGALRM, SIGCONT, SIGSTOP, SIGUSR2
 use chitin_abi::{Errno as E, Result};
 
 use super::super::support::{
-    MS, WUNTRACED, bit, born, end, fd, i32_at, now, ok, peek, pester, shared, sleeper, timespec,
-    until, words,
+    MS, WNOHANG, WUNTRACED, asleep, bit, born, end, fd, i32_at, now, ok, peek, pester, shared,
+    sleeper, timespec, until, words,
 };
 use crate::call;
 use crate::suite::{Arg, Calls, Fd, Files, Kernel, Processes, fails, tests};
@@ -222,7 +222,18 @@ tests! { "restart", "signal(7)";
     [epoll_wait] epoll_wait_is_not_disturbed_by_ignored_signals(k) needs Native { k.set_action(SIGALRM, SIG_IGN).unwrap(); let (epoll, other) = (epoll(k), pester(k, SIGALRM)); assert_eq!(call!(k, EPOLL_WAIT, epoll, &mut [0_u8; 12], 1, 100), Ok(0)); end(k, other); }
     [clock_nanosleep] sleep_is_not_disturbed_by_a_stop(k) needs Native { undisturbed(k, || call!(k, CLOCK_NANOSLEEP, 1, 0, timespec(120 * MS).as_slice(), Arg::Null) == Ok(0)); }
     [futex] futex_is_not_disturbed_by_a_stop(k) needs Native { let memory = shared(k, 1); undisturbed(k, || call!(k, FUTEX, memory.address(), 0, 0, timespec(120 * MS).as_slice(), 0, 0) == Err(E::ETIMEDOUT)); assert_eq!(peek(&*memory, 0), 0); }
-    [rt_sigtimedwait] sigtimedwait_is_not_disturbed_by_a_stop(k) needs Native { undisturbed(k, || matches!(call!(k, RT_SIGTIMEDWAIT, &bit(40).to_ne_bytes(), Arg::Null, timespec(120 * MS).as_slice(), 8), Err(E::EAGAIN | E::EINTR)) && { k.sleep_ms(100); true }); }
+    [rt_sigtimedwait] sigtimedwait_is_ended_by_a_stop(k) needs Native {
+        k.set_action(SIGALRM, SIG_IGN).unwrap();
+        let child = k.child(|| i32::from(call!(k, RT_SIGTIMEDWAIT, &bit(40).to_ne_bytes(), Arg::Null, timespec(LONG).as_slice(), 8) != Err(E::EINTR)));
+        asleep(k, child);
+        k.kill(child.pid, SIGALRM).unwrap();
+        k.sleep_ms(20);
+        assert_eq!(k.wait4(child.pid, WNOHANG), Ok((0, 0)), "an ignored signal does not end it");
+        k.kill(child.pid, SIGSTOP).unwrap();
+        assert_eq!(k.wait4(child.pid, WUNTRACED), Ok((child.pid, 0x137f)));
+        k.kill(child.pid, SIGCONT).unwrap();
+        assert_eq!(k.status(child), 0);
+    }
     [restart_syscall] alone_it_is_interrupted(k) needs Native { fails(call!(k, RESTART_SYSCALL), E::EINTR); }
     [clone, kill] born_is_usable_with_a_handler(k) needs Native { k.catch(SIGALRM, 0).unwrap(); let child = born(k, call!(k, CLONE, 17, 0, 0, 0, 0), || { k.kill(k.getpid(), SIGALRM).unwrap(); k.caught(SIGALRM).0 as i32 }).unwrap(); assert_eq!(k.status(child), 1 << 8); }
 }
