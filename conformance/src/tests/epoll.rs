@@ -2,6 +2,7 @@
 
 use chitin_abi::Errno;
 
+use super::support::when_asleep;
 use crate::call;
 use crate::suite::{Arg, Calls, Fd, Files, Kernel, Processes, fails, tests};
 
@@ -136,7 +137,7 @@ tests! { "epoll", "epoll(7)";
         let ep = epoll(k);
         let (reader, writer) = k.pipe2(0).unwrap();
         control(k, ep, ADD, reader, IN).unwrap();
-        let child = k.child(|| { k.sleep_ms(30); k.write(writer, b"x").unwrap(); 0 });
+        let child = when_asleep(k, || { k.write(writer, b"x").unwrap(); 0 });
         assert_eq!(wait(k, ep, -1), [(IN, reader as u64)]);
         assert_eq!(k.status(child), 0);
     }

@@ -4,6 +4,7 @@ use chitin_abi::Errno;
 use chitin_abi::fs::O_NONBLOCK;
 use chitin_abi::poll::{POLLERR, POLLIN, POLLOUT};
 
+use super::support::{asleep, when_asleep};
 use crate::call;
 use crate::suite::{Arg, Calls, Fd, Kernel, Processes, fails, tests};
 
@@ -57,14 +58,14 @@ tests! { "eventfd", "eventfd(2)";
     }
     [read] blocked_reader_is_woken_by_a_child(k) {
         let fd = eventfd(k, 0, 0);
-        let child = k.child(|| { k.sleep_ms(30); i32::from(add(k, fd, 9) != Ok(8)) });
+        let child = when_asleep(k, || i32::from(add(k, fd, 9) != Ok(8)));
         assert_eq!(take(k, fd), Ok(9));
         assert_eq!(k.status(child), 0);
     }
     [write] blocked_writer_is_woken_by_a_read(k) {
         let fd = eventfd(k, 1, 0);
         let child = k.child(|| i32::from(add(k, fd, u64::MAX - 1) != Ok(8)));
-        k.sleep_ms(30);
+        asleep(k, child);
         assert_eq!(take(k, fd), Ok(1));
         assert_eq!(k.status(child), 0);
         assert_eq!(take(k, fd), Ok(u64::MAX - 1));

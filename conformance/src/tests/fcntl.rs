@@ -6,6 +6,7 @@ use chitin_abi::fs::{
     O_WRONLY,
 };
 
+use super::support::asleep;
 use crate::call;
 use crate::suite::{Arg, Calls, Fd, Files, Kernel, Processes, fails, tests};
 
@@ -146,7 +147,7 @@ tests! { "fcntl", "fcntl(2)";
         let (reader, writer) = k.pipe2(0).unwrap();
         let child = k.child(|| { k.write(writer, b"r").unwrap(); set(k, fd, F_SETLKW, WRLCK, 0, 0).unwrap(); 0 });
         k.read_some(reader, 1).unwrap();
-        k.sleep_ms(30);
+        asleep(k, child);
         assert_eq!(k.wait4(child.pid, 1), Ok((0, 0)));
         set(k, fd, F_SETLK, UNLCK, 0, 0).unwrap();
         assert_eq!(k.status(child), 0);
@@ -161,7 +162,7 @@ tests! { "fcntl", "fcntl(2)";
             i32::from(set(k, fd, F_SETLKW, WRLCK, 0, 1).is_err())
         });
         k.read_some(reader, 1).unwrap();
-        k.sleep_ms(50);
+        asleep(k, child);
         fails(set(k, fd, F_SETLKW, WRLCK, 1, 1), Errno::EDEADLK);
         set(k, fd, F_SETLK, UNLCK, 0, 1).unwrap();
         assert_eq!(k.status(child), 0);

@@ -9,8 +9,9 @@ use chitin_abi::time::Timespec;
 use chitin_abi::{Errno, Result};
 use zerocopy::IntoBytes;
 
+use super::support::asleep;
 use crate::call;
-use crate::suite::{Arg, Calls, Kernel, Mapping, Processes, fails, tests};
+use crate::suite::{Arg, Kernel, Mapping, Processes, fails, tests};
 
 /// Memory that children share: words 0 to 3 are used.
 fn words(k: &dyn Kernel) -> Box<dyn Mapping> {
@@ -20,6 +21,9 @@ fn words(k: &dyn Kernel) -> Box<dyn Mapping> {
 fn word(memory: &dyn Mapping, index: u64) -> u64 {
     memory.address() + index * 4
 }
+
+/// Milliseconds that nobody waits for.
+const LONG: i64 = 20_000;
 
 fn wait(k: &dyn Kernel, address: u64, value: u32, ms: i64) -> Result<u64> {
     let time = Timespec { tv_sec: ms / 1000, tv_nsec: ms % 1000 * 1_000_000 };
@@ -59,12 +63,8 @@ tests! { "futex", "futex(2)";
     [futex] wake_reaches_other_processes(k) {
         let memory = words(k);
         let at = word(&*memory, 0);
-        let child = k.child(|| {
-            memory.set(4, 1);
-            i32::from(wait(k, at, 0, 5000) != Ok(0))
-        });
-        while memory.get(4) == 0 { k.sleep_ms(1); }
-        k.sleep_ms(30);
+        let child = k.child(|| i32::from(wait(k, at, 0, LONG) != Ok(0)));
+        asleep(k, child);
         assert_eq!(wake(k, at, 5), Ok(1));
         assert_eq!(k.status(child), 0);
         assert_eq!(wake(k, at, 5), Ok(0));
@@ -72,8 +72,8 @@ tests! { "futex", "futex(2)";
     [futex] requeue_moves_waiters(k) {
         let memory = words(k);
         let (a, b) = (word(&*memory, 0), word(&*memory, 1));
-        let children: Vec<_> = (0..3).map(|_| k.child(|| i32::from(wait(k, a, 0, 5000) != Ok(0)))).collect();
-        k.sleep_ms(100);
+        let children: Vec<_> = (0..3).map(|_| k.child(|| i32::from(wait(k, a, 0, LONG) != Ok(0)))).collect();
+        for child in &children { asleep(k, *child); }
         fails(call!(k, FUTEX, a, FUTEX_CMP_REQUEUE, 1, 1, b, 9), Errno::EAGAIN);
         assert_eq!(call!(k, FUTEX, a, FUTEX_CMP_REQUEUE, 1, 1, b, 0), Ok(2));
         assert_eq!((wake(k, b, 9), wake(k, a, 9)), (Ok(1), Ok(1)));
@@ -85,8 +85,8 @@ tests! { "futex", "futex(2)";
         let (a, b) = (word(&*memory, 0), word(&*memory, 1));
         // b += 2, and wake there too if it was 3.
         let op = (1_u32 << 28) | (2 << 12) | 3;
-        let child = k.child(|| i32::from(wait(k, b, 3, 5000) != Ok(0)));
-        k.sleep_ms(100);
+        let child = k.child(|| i32::from(wait(k, b, 3, LONG) != Ok(0)));
+        asleep(k, child);
         assert_eq!(call!(k, FUTEX, a, FUTEX_WAKE_OP, 1, 1, b, op), Ok(1));
         assert_eq!((memory.get(4), k.status(child)), (5, 0));
     }
@@ -110,7 +110,7 @@ tests! { "futex", "futex(2)";
         let op = |op: u32| call!(k, FUTEX, at, op, 0, Arg::Null, Arg::Null, 0);
         assert_eq!(op(FUTEX_LOCK_PI), Ok(0));
         let child = k.child(|| i32::from(op(FUTEX_LOCK_PI) != Ok(0) || op(FUTEX_UNLOCK_PI) != Ok(0)));
-        k.sleep_ms(50);
+        asleep(k, child);
         assert_eq!(op(FUTEX_UNLOCK_PI), Ok(0));
         assert_eq!(k.status(child), 0);
     }

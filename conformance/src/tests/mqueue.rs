@@ -1,6 +1,6 @@
 //! POSIX message queues: `mq_overview(7)`.
 
-use std::ffi::CStr;
+use std::ffi::CString;
 
 use chitin_abi::fs::{O_CREAT, O_EXCL, O_NONBLOCK, O_RDONLY, O_RDWR};
 use chitin_abi::ipc::MqAttr;
@@ -10,6 +10,7 @@ use chitin_abi::time::Timespec;
 use chitin_abi::{Errno, Result};
 use zerocopy::{FromZeros, IntoBytes};
 
+use super::support::asleep;
 use crate::call;
 use crate::suite::{Arg, Calls, Fd, Kernel, Processes, fails, tests};
 
@@ -17,9 +18,15 @@ fn attr(messages: i64, size: i64) -> MqAttr {
     MqAttr { mq_maxmsg: messages, mq_msgsize: size, ..MqAttr::default() }
 }
 
+/// A name that no other run of the suite has.
+fn unique(k: &dyn Kernel, name: &str) -> CString {
+    CString::new(format!("chitin-{name}-{}", k.getpid())).unwrap()
+}
+
 /// A queue of two messages of at most 16 bytes, whose name is gone again.
-fn queue(k: &dyn Kernel, name: &CStr, flags: u32) -> Fd {
-    let attr = attr(2, 16);
+fn queue(k: &dyn Kernel, name: &str, flags: u32) -> Fd {
+    let (attr, name) = (attr(2, 16), unique(k, name));
+    let name = name.as_c_str();
     // A test that was killed may have left it.
     let _ = call!(k, MQ_UNLINK, name);
     let fd =
@@ -40,7 +47,8 @@ fn receive(k: &dyn Kernel, fd: Fd) -> Result<(Vec<u8>, u32)> {
 
 tests! { "mqueue", "mq_overview(7)";
     [mq_open, mq_unlink] names(k) {
-        let name = c"chitin-names";
+        let name = unique(k, "names");
+        let name = name.as_c_str();
         let _ = call!(k, MQ_UNLINK, name);
         fails(call!(k, MQ_OPEN, name, O_RDWR, 0, Arg::Null), Errno::ENOENT);
         fails(call!(k, MQ_UNLINK, name), Errno::ENOENT);
@@ -54,7 +62,7 @@ tests! { "mqueue", "mq_overview(7)";
         call!(k, MQ_UNLINK, name).unwrap();
     }
     [mq_timedsend, mq_timedreceive] by_priority(k) {
-        let fd = queue(k, c"chitin-priority", O_NONBLOCK);
+        let fd = queue(k, "priority", O_NONBLOCK);
         fails(receive(k, fd), Errno::EAGAIN);
         assert_eq!((send(k, fd, b"low", 1), send(k, fd, b"high", 9)), (Ok(0), Ok(0)));
         fails(send(k, fd, b"x", 0), Errno::EAGAIN);
@@ -62,7 +70,7 @@ tests! { "mqueue", "mq_overview(7)";
         assert_eq!(receive(k, fd), Ok((b"low".to_vec(), 1)));
     }
     [mq_timedsend, mq_timedreceive] bad_messages(k) {
-        let fd = queue(k, c"chitin-bad", 0);
+        let fd = queue(k, "bad", 0);
         fails(send(k, fd, &[0; 17], 0), Errno::EMSGSIZE);
         fails(send(k, fd, b"x", 32_768), Errno::EINVAL);
         let mut short = [0; 15];
@@ -75,7 +83,7 @@ tests! { "mqueue", "mq_overview(7)";
         fails(send(k, 99, b"x", 0), Errno::EBADF);
     }
     [mq_getsetattr] attributes(k) {
-        let fd = queue(k, c"chitin-attr", 0);
+        let fd = queue(k, "attr", 0);
         send(k, fd, b"x", 0).unwrap();
         let mut old = MqAttr::new_zeroed();
         let new = MqAttr { mq_flags: i64::from(O_NONBLOCK), mq_maxmsg: 99, ..MqAttr::default() };
@@ -87,7 +95,7 @@ tests! { "mqueue", "mq_overview(7)";
         fails(call!(k, MQ_GETSETATTR, fd, bad.as_bytes(), Arg::Null), Errno::EINVAL);
     }
     [poll] readiness(k) {
-        let fd = queue(k, c"chitin-poll", 0);
+        let fd = queue(k, "poll", 0);
         assert_eq!(k.ready(fd, POLLIN | POLLOUT), POLLOUT);
         send(k, fd, b"a", 0).unwrap();
         assert_eq!(k.ready(fd, POLLIN | POLLOUT), POLLIN | POLLOUT);
@@ -95,14 +103,14 @@ tests! { "mqueue", "mq_overview(7)";
         assert_eq!(k.ready(fd, POLLIN | POLLOUT), POLLIN);
     }
     [mq_timedreceive] receivers_are_woken(k) {
-        let fd = queue(k, c"chitin-woken", 0);
+        let fd = queue(k, "woken", 0);
         let child = k.child(|| i32::from(receive(k, fd) != Ok((b"hi".to_vec(), 3))));
-        k.sleep_ms(30);
+        asleep(k, child);
         assert_eq!(send(k, fd, b"hi", 3), Ok(0));
         assert_eq!(k.status(child), 0);
     }
     [mq_notify] the_first_message_is_told(k) {
-        let fd = queue(k, c"chitin-notify", 0);
+        let fd = queue(k, "notify", 0);
         k.catch(SIGUSR1, 0).unwrap();
         let event = SigEvent { value: 77, signo: SIGUSR1 as i32, notify: SIGEV_SIGNAL as i32, ..SigEvent::default() };
         call!(k, MQ_NOTIFY, fd, event.as_bytes()).unwrap();

@@ -6,6 +6,7 @@ use chitin_abi::fs::{
     O_TMPFILE, O_TRUNC, O_WRONLY,
 };
 
+use super::support::when_asleep;
 use crate::call;
 use crate::suite::{Arg, Calls, Files, Processes, fails, tests};
 
@@ -121,7 +122,7 @@ tests! { "open", "open(2)";
     }
     [openat] fifo_waits_for_its_other_end(k) {
         call!(k, MKNOD, c"p", 0o10600, 0).unwrap();
-        let child = k.child(|| { k.sleep_ms(30); let fd = k.open("p", O_WRONLY, 0).unwrap(); i32::from(k.write(fd, b"hi") != Ok(2)) });
+        let child = when_asleep(k, || { let fd = k.open("p", O_WRONLY, 0).unwrap(); i32::from(k.write(fd, b"hi") != Ok(2)) });
         let fd = k.open("p", 0, 0).unwrap();
         assert_eq!(k.read_some(fd, 5).unwrap(), b"hi");
         assert_eq!(k.status(child), 0);

@@ -7,6 +7,7 @@ use chitin_abi::fs::{
 use chitin_abi::poll::{POLLERR, POLLHUP, POLLIN, POLLOUT};
 use chitin_abi::signal::{SIG_IGN, SIGPIPE};
 
+use super::support::when_asleep;
 use crate::call;
 use crate::suite::{Arg, Calls, Processes, fails, tests};
 
@@ -140,7 +141,7 @@ tests! { "pipe", "pipe(7)";
     }
     [read] blocked_reader_gets_data_of_a_child(k) {
         let (reader, writer) = k.pipe2(0).unwrap();
-        let child = k.child(|| { k.sleep_ms(50); i32::from(k.write(writer, b"late") != Ok(4)) });
+        let child = when_asleep(k, || i32::from(k.write(writer, b"late") != Ok(4)));
         assert_eq!(k.read_some(reader, 10).unwrap(), b"late");
         assert_eq!(k.status(child), 0);
     }

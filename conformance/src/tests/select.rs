@@ -3,6 +3,7 @@
 use chitin_abi::Errno;
 use chitin_abi::poll::{POLLIN, POLLNVAL, POLLOUT, PollFd};
 
+use super::support::when_asleep;
 use crate::call;
 use crate::suite::{Arg, Calls, Files, Processes, fails, tests};
 
@@ -73,7 +74,7 @@ tests! { "select", "poll(2)";
     }
     [poll] woken_by_a_child(k) {
         let (reader, writer) = k.pipe2(0).unwrap();
-        let child = k.child(|| { k.sleep_ms(30); k.write(writer, b"x").unwrap(); 0 });
+        let child = when_asleep(k, || { k.write(writer, b"x").unwrap(); 0 });
         let mut fds = [PollFd { fd: reader, events: POLLIN, revents: 0 }];
         assert_eq!((k.poll(&mut fds, 5000), fds[0].revents), (Ok(1), POLLIN));
         assert_eq!(k.status(child), 0);

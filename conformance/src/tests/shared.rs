@@ -7,6 +7,7 @@ use chitin_abi::time::{Itimerval, Timeval};
 use chitin_abi::{Errno, Result};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
+use super::support::{WNOHANG, stat_fields, until, when_asleep};
 use crate::call;
 use crate::suite::{Arg, Calls, Fd, Kernel, Processes, fails};
 
@@ -72,7 +73,7 @@ pub fn interrupted<T: Debug>(k: &dyn Kernel, body: impl FnOnce() -> Result<T>) {
 /// Asserts that a call that waits goes on after a signal whose handler asks for restarting, until a child wakes it.
 #[track_caller]
 pub fn restarted<T>(k: &dyn Kernel, wake: impl Fn(), body: impl FnOnce() -> Result<T>) -> T {
-    let child = k.child(|| {
+    let child = when_asleep(k, || {
         k.sleep_ms(90);
         wake();
         0
@@ -83,11 +84,10 @@ pub fn restarted<T>(k: &dyn Kernel, wake: impl Fn(), body: impl FnOnce() -> Resu
     result.unwrap_or_else(|errno| panic!("not restarted: {errno:?}"))
 }
 
-/// Runs a wake-up in a child some time after this call, and a body that waits for it meanwhile.
+/// Runs a body that waits, and a wake-up in a child once it does.
 #[track_caller]
 pub fn woken<T>(k: &dyn Kernel, wake: impl Fn(), body: impl FnOnce() -> T) -> T {
-    let child = k.child(|| {
-        k.sleep_ms(40);
+    let child = when_asleep(k, || {
         wake();
         0
     });
@@ -102,8 +102,10 @@ pub fn blocks(k: &dyn Kernel, body: impl Fn()) -> bool {
         body();
         0
     });
-    k.sleep_ms(60);
-    let waits = k.wait4(child.pid, 1) == Ok((0, 0));
+    let goes_on = || k.wait4(child.pid, WNOHANG) == Ok((0, 0));
+    until(k, || !goes_on() || stat_fields(k, &child.pid.to_string())[0] == "S");
+    k.sleep_ms(30);
+    let waits = goes_on();
     if waits {
         k.kill(child.pid, 9).unwrap();
         k.status(child);

@@ -107,16 +107,33 @@ pub(super) fn end(k: &dyn Kernel, child: Child) {
     assert_eq!(k.wait4(child.pid, WALL), Ok((child.pid, 9)));
 }
 
-/// Waits until something is so, for five seconds at most.
+/// Waits until something is so. The limit is long, for the sake of machines that do much else, but shorter than that of
+/// a test, so that its place is told.
 #[track_caller]
 pub(super) fn until(k: &dyn Kernel, mut so: impl FnMut() -> bool) {
-    for _ in 0..2500 {
-        if so() {
-            return;
-        }
+    let start = now(k, 1);
+    while !so() {
+        assert!(now(k, 1) - start < 15_000 * MS, "it did not happen");
         k.sleep_ms(2);
     }
-    panic!("it did not happen");
+}
+
+/// A child that has done something when this returns, and that ends once this process then waits for it.
+pub(super) fn holder<T>(k: &dyn Kernel, hold: impl Fn() -> T) -> Child {
+    let parent = k.getpid().to_string();
+    let ((done, tell_done), (wait, tell_wait)) = (k.pipe2(0).unwrap(), k.pipe2(0).unwrap());
+    let child = k.child(|| {
+        hold();
+        k.write(tell_done, b"x").unwrap();
+        k.read(wait, &mut [0]).unwrap();
+        in_state(k, &parent, "S");
+        0
+    });
+    // So that the end of a child that failed is seen.
+    k.close(tell_done).unwrap();
+    k.read_some(done, 1).unwrap();
+    k.write(tell_wait, b"x").unwrap();
+    child
 }
 
 /// The id of this thread.
@@ -150,7 +167,29 @@ pub(super) fn stat_fields(k: &dyn Kernel, pid: &str) -> Vec<String> {
 /// Waits until a process sleeps in a call.
 #[track_caller]
 pub(super) fn asleep(k: &dyn Kernel, child: Child) {
-    until(k, || stat_fields(k, &child.pid.to_string())[0] == "S");
+    in_state(k, &child.pid.to_string(), "S");
+}
+
+/// Waits until a process or a thread of this one (`self/task/…`) is in a state.
+#[track_caller]
+pub(super) fn in_state(k: &dyn Kernel, process: &str, state: &str) {
+    until(k, || stat_fields(k, process)[0] == state);
+}
+
+/// A child that does something once this process sleeps in a call, and exits with what comes of it. A fixed time
+/// instead would be over now and then before the call has begun.
+pub(super) fn when_asleep(k: &dyn Kernel, act: impl Fn() -> i32) -> Child {
+    let parent = k.getpid().to_string();
+    k.child(|| {
+        in_state(k, &parent, "S");
+        act()
+    })
+}
+
+/// A child that sends this process a signal once it sleeps in a call.
+pub(super) fn signal_when_asleep(k: &dyn Kernel, signal: u32) -> Child {
+    let parent = k.getpid();
+    when_asleep(k, || i32::from(k.kill(parent, signal).is_err()))
 }
 
 /// Anonymous memory of this process.

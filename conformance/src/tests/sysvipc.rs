@@ -9,8 +9,9 @@ use chitin_abi::time::Timespec;
 use chitin_abi::{Errno, Result};
 use zerocopy::{FromZeros, IntoBytes};
 
+use super::support::asleep;
 use crate::call;
-use crate::suite::{Arg, Calls, Kernel, Processes, fails, tests};
+use crate::suite::{Arg, Kernel, Processes, fails, tests};
 
 fn shm(k: &dyn Kernel, size: usize) -> i32 {
     call!(k, SHMGET, IPC_PRIVATE, size, IPC_CREAT | 0o600).unwrap() as i32
@@ -117,13 +118,13 @@ tests! { "sysvipc", "sysvipc(7)";
     [semop, semctl] sleepers_are_counted_and_woken(k) {
         let id = sem(k, 1);
         let child = k.child(|| i32::from(semop(k, id, &[op(0, -2, 0)]) != Ok(0)));
-        k.sleep_ms(50);
+        asleep(k, child);
         assert_eq!((semctl(k, id, 0, GETNCNT), semctl(k, id, 0, GETZCNT)), (Ok(1), Ok(0)));
         assert_eq!(semop(k, id, &[op(0, 3, 0)]), Ok(0));
         assert_eq!(k.status(child), 0);
         assert_eq!(semctl(k, id, 0, GETVAL), Ok(1));
         let child = k.child(|| i32::from(semop(k, id, &[op(0, 0, 0)]) != Err(Errno::EIDRM)));
-        k.sleep_ms(50);
+        asleep(k, child);
         semctl(k, id, 0, IPC_RMID).unwrap();
         assert_eq!(k.status(child), 0);
     }
@@ -172,11 +173,11 @@ tests! { "sysvipc", "sysvipc(7)";
     [msgrcv] receivers_are_woken(k) {
         let id = msg(k);
         let child = k.child(|| i32::from(receive(k, id, 9, 7, 0) != Ok((7, b"hi".to_vec()))));
-        k.sleep_ms(30);
+        asleep(k, child);
         assert_eq!(send(k, id, 7, b"hi", 0), Ok(0));
         assert_eq!(k.status(child), 0);
         let child = k.child(|| i32::from(receive(k, id, 9, 7, 0) != Err(Errno::EIDRM)));
-        k.sleep_ms(50);
+        asleep(k, child);
         call!(k, MSGCTL, id, IPC_RMID, Arg::Null).unwrap();
         assert_eq!(k.status(child), 0);
     }

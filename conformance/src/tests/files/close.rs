@@ -3,8 +3,9 @@
 use chitin_abi::Errno;
 use chitin_abi::fs::{CLOSE_RANGE_CLOEXEC, CLOSE_RANGE_UNSHARE, F_GETFD, O_PATH};
 
+use super::super::support::in_state;
 use crate::call;
-use crate::suite::{Calls, Files, Processes, fails, tests};
+use crate::suite::{Calls, Files, Processes, Threads, fails, tests};
 use crate::tests::shared::{apart, exec_shell, is_open};
 
 tests! { "close", "close(2)";
@@ -97,8 +98,9 @@ tests! { "close", "close(2)";
     [close, read] reader_in_another_thread_is_not_woken_by_close(k) {
         let (reader, writer) = k.pipe2(0).unwrap();
         std::thread::scope(|scope| {
-            let waiting = scope.spawn(|| k.read_some(reader, 4));
-            k.sleep_ms(40);
+            let (tell, told) = std::sync::mpsc::channel();
+            let waiting = scope.spawn(move || { tell.send(k.gettid()).unwrap(); k.read_some(reader, 4) });
+            in_state(k, &format!("self/task/{}", told.recv().unwrap()), "S");
             k.close(reader).unwrap();
             k.write(writer, b"late").unwrap();
             assert_eq!(waiting.join().unwrap().unwrap(), b"late");

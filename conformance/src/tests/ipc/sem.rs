@@ -3,7 +3,7 @@
 use chitin_abi::{Errno as E, Result};
 
 use super::super::support::{
-    MS, as_user, asleep, gettid, i32_at, now, ok, text, timespec, u64_at, until, words,
+    MS, as_user, asleep, gettid, holder, i32_at, now, ok, text, timespec, u64_at, words,
 };
 use crate::call;
 use crate::suite::{Arg, Calls, Kernel, Processes, fails, tests};
@@ -84,7 +84,7 @@ tests! { "sem", "semop(2)";
     [semop] setting_the_value_wakes(k) needs Native { let id = set(k, 1); let child = k.child(|| i32::from(operate(k, id, &[(0, -1, 0)]).is_err())); asleep(k, child); ok(call!(k, SEMCTL, id, 0, SETVAL, 1)); assert_eq!(k.status(child), 0); remove(k, id); }
     [semop] removal_wakes(k) needs Native { let id = set(k, 1); let child = k.child(|| i32::from(operate(k, id, &[(0, -1, 0)]) != Err(E::EIDRM))); asleep(k, child); remove(k, id); assert_eq!(k.status(child), 0); }
     [semop] undone_when_the_process_ends(k) needs Native { let id = set(k, 2); ok(call!(k, SEMCTL, id, 0, SETVAL, 5)); k.apart(|| { ok(operate(k, id, &[(0, -2, UNDO), (1, 3, UNDO)])); assert_eq!(value(k, id, 0), 3); }); assert_eq!((value(k, id, 0), value(k, id, 1)), (5, 0)); remove(k, id); }
-    [semop] undo_wakes_waiters(k) needs Native { let id = set(k, 1); ok(call!(k, SEMCTL, id, 0, SETVAL, 1)); let holder = k.child(|| { ok(operate(k, id, &[(0, -1, UNDO)])); k.sleep_ms(60); 0 }); until(k, || value(k, id, 0) == 0); ok(operate(k, id, &[(0, -1, 0)])); assert_eq!(k.status(holder), 0); remove(k, id); }
+    [semop] undo_wakes_waiters(k) needs Native { let id = set(k, 1); ok(call!(k, SEMCTL, id, 0, SETVAL, 1)); let holder = holder(k, || ok(operate(k, id, &[(0, -1, UNDO)]))); assert_eq!(value(k, id, 0), 0); ok(operate(k, id, &[(0, -1, 0)])); assert_eq!(k.status(holder), 0); remove(k, id); }
     [semop] setting_the_value_clears_undo(k) needs Native { let id = set(k, 1); k.apart(|| { ok(operate(k, id, &[(0, 2, UNDO)])); ok(call!(k, SEMCTL, id, 0, SETVAL, 9)); }); assert_eq!(value(k, id, 0), 9); remove(k, id); }
     [semtimedop] timeout_of_a_wait(k) needs Native { let id = set(k, 1); let start = now(k, 1); fails(call!(k, SEMTIMEDOP, id, buffers(&[(0, -1, 0)]).as_slice(), 1, timespec(30 * MS).as_slice()), E::EAGAIN); assert!(now(k, 1) - start >= 30 * MS); remove(k, id); }
     [semtimedop] bad_times(k) needs Native { let id = set(k, 1); for time in [words([0, 1_000_000_000]), words([u64::MAX, 0])] { fails(call!(k, SEMTIMEDOP, id, buffers(&[(0, -1, 0)]).as_slice(), 1, time.as_slice()), E::EINVAL); } fails(call!(k, SEMTIMEDOP, id, buffers(&[(0, -1, 0)]).as_slice(), 1, Arg::Bad), E::EFAULT); remove(k, id); }

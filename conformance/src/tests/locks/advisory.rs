@@ -3,6 +3,7 @@
 use chitin_abi::Errno;
 use chitin_abi::fs::{LOCK_EX, LOCK_NB, LOCK_SH, LOCK_UN, O_PATH, O_WRONLY};
 
+use super::super::support::holder;
 use crate::call;
 use crate::suite::{Calls, Files, Processes, fails, tests};
 use crate::tests::shared::{apart, blocks, interrupted, text, woken};
@@ -67,8 +68,7 @@ tests! { "flock", "flock(2)";
     }
     [flock] end_of_the_holder_releases(k) {
         k.file("f", b"");
-        let child = k.child(|| { let fd = k.open("f", 0, 0).unwrap(); call!(k, FLOCK, fd, LOCK_EX).unwrap(); k.sleep_ms(60); 0 });
-        k.sleep_ms(30);
+        let child = holder(k, || call!(k, FLOCK, k.open("f", 0, 0).unwrap(), LOCK_EX).unwrap());
         let fd = k.open("f", 0, 0).unwrap();
         call!(k, FLOCK, fd, LOCK_EX).unwrap();
         assert_eq!(k.status(child), 0);

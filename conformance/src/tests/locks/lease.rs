@@ -6,6 +6,7 @@ use chitin_abi::fs::{
 };
 use chitin_abi::signal::{SA_RESTART, SIGIO, SIGUSR1};
 
+use super::super::support::until;
 use super::{FREE, READ, WRITE};
 use crate::call;
 use crate::suite::{Calls, Fd, Files, Kernel, Processes, fails, tests};
@@ -23,13 +24,7 @@ fn reader(k: &dyn Kernel) -> Fd {
 
 /// Waits until a signal has been caught.
 fn wait_caught(k: &dyn Kernel, signal: u32) {
-    for _ in 0..100 {
-        if k.caught(signal).0 > 0 {
-            return;
-        }
-        k.sleep_ms(10);
-    }
-    panic!("no signal {signal}");
+    until(k, || k.caught(signal).0 > 0);
 }
 
 tests! { "lease", "fcntl(2)";

@@ -8,6 +8,7 @@ use chitin_abi::fs::{
 use chitin_abi::signal::{SIGIO, SIGURG, SIGUSR1};
 use zerocopy::IntoBytes;
 
+use super::super::support::until;
 use crate::call;
 use crate::suite::{Arg, Calls, Fd, Files, Kernel, Processes, fails, tests};
 use crate::tests::shared::filled;
@@ -27,12 +28,16 @@ fn set_owner(k: &dyn Kernel, fd: Fd, kind: i32, pid: i32) -> chitin_abi::Result<
     call!(k, FCNTL, fd, F_SETOWN_EX, FOwnerEx { kind, pid }.as_bytes())
 }
 
-/// Whether a signal has come after a moment.
-fn came(k: &dyn Kernel, signal: u32) -> bool {
-    (0..20).any(|_| {
-        k.sleep_ms(5);
-        k.caught(signal).0 > 0
-    })
+/// Waits until a signal has come.
+#[track_caller]
+fn comes(k: &dyn Kernel, signal: u32) {
+    until(k, || k.caught(signal).0 > 0);
+}
+
+/// Whether no signal has come after a while.
+fn stays_away(k: &dyn Kernel, signal: u32) -> bool {
+    k.sleep_ms(100);
+    k.caught(signal).0 == 0
 }
 
 tests! { "fowner", "fcntl(2)";
@@ -85,21 +90,21 @@ tests! { "fowner", "fcntl(2)";
         k.fcntl(a, F_SETOWN, k.getpid() as u64).unwrap();
         k.fcntl(a, F_SETFL, u64::from(O_ASYNC)).unwrap();
         k.write(b, b"x").unwrap();
-        assert!(came(k, SIGIO));
+        comes(k, SIGIO);
     }
     [fcntl] nothing_is_told_without_an_owner(k) {
         let (a, b) = pair(k);
         k.catch(SIGIO, 0).unwrap();
         k.fcntl(a, F_SETFL, u64::from(O_ASYNC)).unwrap();
         k.write(b, b"x").unwrap();
-        assert!(!came(k, SIGIO));
+        assert!(stays_away(k, SIGIO));
     }
     [fcntl] nothing_is_told_without_the_flag(k) {
         let (a, b) = pair(k);
         k.catch(SIGIO, 0).unwrap();
         k.fcntl(a, F_SETOWN, k.getpid() as u64).unwrap();
         k.write(b, b"x").unwrap();
-        assert!(!came(k, SIGIO));
+        assert!(stays_away(k, SIGIO));
     }
     [fcntl] signal_of_choice_says_the_descriptor(k) {
         let (reader, writer) = k.pipe2(0).unwrap();
@@ -108,7 +113,7 @@ tests! { "fowner", "fcntl(2)";
         k.fcntl(reader, F_SETSIG, SIGUSR1.into()).unwrap();
         k.fcntl(reader, F_SETFL, u64::from(O_ASYNC)).unwrap();
         k.write(writer, b"x").unwrap();
-        assert!(came(k, SIGUSR1));
+        comes(k, SIGUSR1);
         let (_, code, value) = k.caught(SIGUSR1);
         assert_eq!((code, value as i32), (1, reader), "POLL_IN");
     }
@@ -118,7 +123,7 @@ tests! { "fowner", "fcntl(2)";
         k.fcntl(reader, F_SETOWN, k.getpid() as u64).unwrap();
         k.fcntl(reader, F_SETFL, u64::from(O_ASYNC)).unwrap();
         k.close(writer).unwrap();
-        assert!(came(k, SIGIO));
+        comes(k, SIGIO);
     }
     [fcntl] switched_off_again(k) {
         let (a, b) = pair(k);
@@ -127,14 +132,15 @@ tests! { "fowner", "fcntl(2)";
         k.fcntl(a, F_SETFL, u64::from(O_ASYNC)).unwrap();
         k.fcntl(a, F_SETFL, u64::from(O_NONBLOCK)).unwrap();
         k.write(b, b"x").unwrap();
-        assert!(!came(k, SIGIO));
+        assert!(stays_away(k, SIGIO));
     }
     [fcntl] another_process_is_told(k) {
         let (a, b) = pair(k);
         let child = k.child(|| {
             k.catch(SIGIO, 0).unwrap();
             k.write(b, b"r").unwrap();
-            i32::from(!(0..100).any(|_| { k.sleep_ms(5); k.caught(SIGIO).0 > 0 }))
+            until(k, || k.caught(SIGIO).0 > 0);
+            0
         });
         k.read_some(a, 1).unwrap();
         k.fcntl(a, F_SETOWN, child.pid as u64).unwrap();
@@ -152,6 +158,6 @@ tests! { "fowner", "fcntl(2)";
         k.catch(SIGURG, 0).unwrap();
         k.fcntl(a, F_SETOWN, k.getpid() as u64).unwrap();
         call!(k, SENDTO, b, b"u", 1, 1, Arg::Null, 0).unwrap();
-        assert!(came(k, SIGURG));
+        comes(k, SIGURG);
     }
 }

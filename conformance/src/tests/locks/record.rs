@@ -8,7 +8,7 @@ use super::{FREE, READ, WRITE, get, range, set};
 use crate::call;
 use crate::suite::{Arg, Calls, Files, Processes, fails, tests};
 use crate::tests::shared::{apart, blocks, interrupted, restarted, text, woken};
-use crate::tests::support::asleep;
+use crate::tests::support::{asleep, holder, until};
 
 tests! { "recordlock", "fcntl_locking(2)";
     [fcntl] own_locks_do_not_conflict(k) {
@@ -125,8 +125,7 @@ tests! { "recordlock", "fcntl_locking(2)";
     }
     [fcntl] waiting_ends_when_it_is_released(k) {
         let fd = k.file("f", b"");
-        let child = k.child(|| { set(k, fd, F_SETLK, WRITE, 0, 0).unwrap(); k.sleep_ms(80); 0 });
-        k.sleep_ms(30);
+        let child = holder(k, || set(k, fd, F_SETLK, WRITE, 0, 0).unwrap());
         set(k, fd, F_SETLKW, WRITE, 0, 0).unwrap();
         assert_eq!(k.status(child), 0);
     }
@@ -139,7 +138,7 @@ tests! { "recordlock", "fcntl_locking(2)";
         let fd = k.file("f", b"");
         let (reader, writer) = k.pipe2(0).unwrap();
         let child = k.child(|| { set(k, fd, F_SETLK, WRITE, 0, 0).unwrap(); k.read(reader, &mut [0]).unwrap(); 0 });
-        k.sleep_ms(40);
+        until(k, || get(k, fd, F_GETLK, READ, 0, 0).unwrap().l_type == WRITE);
         restarted(k, || { k.write(writer, b"x").unwrap(); }, || set(k, fd, F_SETLKW, WRITE, 0, 0));
         assert_eq!(k.status(child), 0);
     }
@@ -147,7 +146,7 @@ tests! { "recordlock", "fcntl_locking(2)";
         let fd = k.file("f", b"");
         set(k, fd, F_SETLK, WRITE, 0, 100).unwrap();
         let child = k.child(|| { set(k, fd, F_SETLKW, WRITE, 50, 10).unwrap(); 0 });
-        k.sleep_ms(40);
+        asleep(k, child);
         assert_eq!(k.wait4(child.pid, 1), Ok((0, 0)), "it waits");
         set(k, fd, F_SETLK, FREE, 50, 10).unwrap();
         assert_eq!(k.status(child), 0);
@@ -157,7 +156,7 @@ tests! { "recordlock", "fcntl_locking(2)";
         let fd = k.file("f", b"");
         set(k, fd, F_SETLK, WRITE, 0, 0).unwrap();
         let child = k.child(|| { set(k, fd, F_SETLKW, READ, 0, 0).unwrap(); 0 });
-        k.sleep_ms(40);
+        asleep(k, child);
         assert_eq!(k.wait4(child.pid, 1), Ok((0, 0)), "it waits");
         set(k, fd, F_SETLK, READ, 0, 0).unwrap();
         assert_eq!(k.status(child), 0);

@@ -10,6 +10,7 @@ use chitin_abi::fs::{
 use chitin_abi::{Errno, Result};
 use zerocopy::FromBytes;
 
+use super::super::support::until;
 use crate::call;
 use crate::suite::{Arg, Calls, Fd, Files, Kernel, fails, tests};
 use crate::tests::shared::{apart, as_user, in_own_mounts, int, interrupted, text, woken};
@@ -114,8 +115,8 @@ tests! { "fanotify", "fanotify(7)";
         k.close(k.file("f", b"")).unwrap();
         let fd = group(k);
         mark(k, fd, FAN_MARK_ADD, FAN_OPEN, "f").unwrap();
-        let child = crate::suite::Processes::child(&k, || { k.open("f", 0, 0).unwrap(); k.sleep_ms(100); 0 });
-        k.sleep_ms(50);
+        let child = crate::suite::Processes::child(&k, || { k.open("f", 0, 0).unwrap(); 0 });
+        until(k, || k.ready(fd, chitin_abi::poll::POLLIN) != 0);
         assert_eq!(events(k, fd)[0].2, child.pid);
         assert_eq!(crate::suite::Processes::status(&k, child), 0);
     }
@@ -208,11 +209,14 @@ tests! { "fanotify", "fanotify(7)";
         assert_eq!(masks(k, fd), [0_u64; 0]);
     }
     [fanotify_mark, execve] execution(k) needs Root {
+        // A copy, which nobody else runs.
+        k.close(k.file("true", &k.content("/bin/true"))).unwrap();
+        call!(k, CHMOD, c"true", 0o755).unwrap();
         let fd = group(k);
-        mark(k, fd, FAN_MARK_ADD, FAN_OPEN_EXEC, "/bin/true").unwrap();
-        k.open("/bin/true", 0, 0).unwrap();
+        mark(k, fd, FAN_MARK_ADD, FAN_OPEN_EXEC, "true").unwrap();
+        k.open("true", 0, 0).unwrap();
         assert_eq!(masks(k, fd), [0_u64; 0]);
-        let child = crate::suite::Processes::child(&k, || { crate::tests::shared::exec_shell(k, "exec /bin/true"); 1 });
+        let child = crate::suite::Processes::child(&k, || { crate::tests::shared::exec_shell(k, "exec ./true"); 1 });
         assert_eq!(crate::suite::Processes::status(&k, child), 0);
         assert_eq!(masks(k, fd), [FAN_OPEN_EXEC]);
     }

@@ -92,7 +92,7 @@ tests! { "polling", "poll(2)";
         let mut fds = [PollFd { fd: reader, events: POLLIN, revents: 0 }];
         let mut time = [100_i64, 0];
         assert_eq!(call!(k, PPOLL, fds.as_mut_bytes(), 1, time.as_mut_bytes(), Arg::Null, 8), Ok(1));
-        assert!(time[0] == 99 || time == [100, 0], "{time:?}");
+        assert!((50..100).contains(&time[0]) || time == [100, 0], "{time:?}");
     }
     [ppoll] errors_of_ppoll(k) {
         for mut time in [[0_i64, -1], [0, 1_000_000_000], [-1, 0]] { fails(call!(k, PPOLL, Arg::Null, 0, time.as_mut_bytes(), Arg::Null, 8), Errno::EINVAL); }

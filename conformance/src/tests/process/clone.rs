@@ -187,7 +187,7 @@ tests! { "clone", "clone(2)";
     [fork, alarm] alarms_are_not_inherited(k) needs Native {
         call!(k, ALARM, 100).unwrap();
         apart(k, || assert_eq!(call!(k, ALARM, 0), Ok(0)));
-        assert_eq!(call!(k, ALARM, 0), Ok(100));
+        assert!((50..=100).contains(&call!(k, ALARM, 0).unwrap()));
     }
     [fork, timer_create] timers_are_not_inherited(k) needs Native {
         let mut id = [0; 4];

@@ -5,7 +5,8 @@ use chitin_abi::poll::POLLIN;
 use chitin_abi::signal::{SIGKILL, SIGTERM, SIGUSR1};
 
 use super::super::support::{
-    apart, as_user, asleep, bit, end, fd, gettid, i32_at, ok, sleeper, stat_fields, text, until,
+    apart, as_user, asleep, bit, end, fd, gettid, i32_at, in_state, ok, sleeper, stat_fields, text,
+    until,
 };
 use crate::call;
 use crate::suite::{Arg, Calls, Fd, Files, Kernel, Processes, Threads, fails, tests};
@@ -42,9 +43,11 @@ tests! { "pidfd", "pidfd_open(2)";
         k.status(child);
     }
     [pidfd_open, poll] readable_when_it_ends(k) needs Native {
-        let child = k.child(|| { k.sleep_ms(40); 0 });
+        let (parent, (reader, writer)) = (k.getpid().to_string(), k.pipe2(0).unwrap());
+        let child = k.child(|| { k.read(reader, &mut [0]).unwrap(); in_state(k, &parent, "S"); 0 });
         let pidfd = open(k, child.pid);
         assert_eq!(k.ready(pidfd, POLLIN), 0);
+        k.write(writer, b"x").unwrap();
         let mut fds = [chitin_abi::poll::PollFd { fd: pidfd, events: POLLIN, revents: 0 }];
         assert_eq!((k.poll(&mut fds, 5000), fds[0].revents), (Ok(1), POLLIN));
         k.status(child);
@@ -124,9 +127,10 @@ tests! { "pidfd", "pidfd_open(2)";
     [pidfd_getfd] needs_the_right_to_trace(k) needs Root, Native { let own = open(k, k.getpid()); as_user(k, || fails(call!(k, PIDFD_GETFD, own, 0, 0), E::EPERM)); }
     [pidfd_open, setns] descriptor_of_the_own_process(k) needs Root, Native { apart(k, || ok(call!(k, SETNS, open(k, k.getpid()), 0x0400_0000))); }
     [pidfd_open, setns] joins_several_namespaces(k) needs Root, Native {
-        let child = k.child(|| { call!(k, UNSHARE, 0x0400_0000 | 0x0800_0000).unwrap(); call!(k, SETHOSTNAME, c"other", 5).unwrap(); loop { k.sleep_ms(1000); } });
-        until(k, || k.readlink(&format!("/proc/{}/ns/ipc", child.pid)) != k.readlink("/proc/self/ns/ipc"));
-        k.sleep_ms(20);
+        let (reader, writer) = k.pipe2(0).unwrap();
+        let child = k.child(|| { call!(k, UNSHARE, 0x0400_0000 | 0x0800_0000).unwrap(); call!(k, SETHOSTNAME, c"other", 5).unwrap(); k.write(writer, b"x").unwrap(); loop { k.sleep_ms(1000); } });
+        k.read_some(reader, 1).unwrap();
+        assert_ne!(k.readlink(&format!("/proc/{}/ns/ipc", child.pid)), k.readlink("/proc/self/ns/ipc"));
         let pidfd = open(k, child.pid);
         apart(k, || { call!(k, SETNS, pidfd, 0x0400_0000 | 0x0800_0000).unwrap(); assert_eq!(text(k, "/proc/sys/kernel/hostname"), "other\n"); });
         end(k, child);

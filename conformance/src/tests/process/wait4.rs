@@ -6,8 +6,8 @@ use chitin_abi::signal::{
 };
 
 use super::super::support::{
-    WALL, WCLONE, WCONTINUED, WNOHANG, WUNTRACED, apart, asleep, born, end, now, pester, sleeper,
-    stat_fields, u64_at, until,
+    WALL, WCLONE, WCONTINUED, WNOHANG, WUNTRACED, apart, asleep, born, end, in_state, now, pester,
+    sleeper, stat_fields, u64_at, until, when_asleep,
 };
 use crate::call;
 use crate::suite::{Arg, Calls, Processes, Threads, fails, tests};
@@ -95,11 +95,10 @@ tests! { "wait4", "wait4(2)";
     }
     [wait4] restarted_with_the_flag(k) needs Native {
         k.catch(SIGUSR1, 0x1000_0000).unwrap();
-        let child = k.child(|| { k.sleep_ms(150); 4 });
-        let other = pester(k, SIGUSR1);
+        let parent = k.getpid();
+        let child = when_asleep(k, || { k.kill(parent, SIGUSR1).unwrap(); k.sleep_ms(60); 4 });
         assert_eq!(k.wait4(child.pid, 0), Ok((child.pid, 4 << 8)));
-        assert!(k.caught(SIGUSR1).0 > 0);
-        end(k, other);
+        assert_eq!(k.caught(SIGUSR1).0, 1);
     }
     [wait4] sigchld_comes_before_wait_returns(k) needs Native {
         k.catch(SIGCHLD, 0x1000_0000).unwrap();
@@ -122,7 +121,7 @@ tests! { "wait4", "wait4(2)";
     }
     [wait4] default_sigchld_keeps_the_zombie(k) needs Native {
         let child = k.child(|| 0);
-        k.sleep_ms(30);
+        in_state(k, &child.pid.to_string(), "Z");
         assert_eq!(k.status(child), 0);
     }
     [wait4, rt_sigaction] flag_nocldstop_suppresses_the_signal_of_stops(k) needs Native {
@@ -212,16 +211,17 @@ tests! { "wait4", "wait4(2)";
         assert_eq!(k.status(child), 7 << 8);
     }
     [exit, wait4] first_thread_may_end_before_the_others(k) needs Native {
+        let (reader, writer) = k.pipe2(0).unwrap();
         let child = k.child(|| {
             std::thread::scope(|scope| {
-                scope.spawn(|| { k.sleep_ms(60); let _ = call!(k, EXIT_GROUP, 8); });
+                scope.spawn(|| { let _ = k.read(reader, &mut [0]); let _ = call!(k, EXIT_GROUP, 8); });
                 let _ = call!(k, EXIT, 1);
             });
             2
         });
-        k.sleep_ms(20);
+        in_state(k, &child.pid.to_string(), "Z");
         assert_eq!(k.wait4(child.pid, WNOHANG), Ok((0, 0)));
-        assert_eq!(stat_fields(k, &child.pid.to_string())[0], "Z");
+        k.write(writer, b"x").unwrap();
         assert_eq!(k.status(child), 8 << 8);
     }
     [kill, wait4] zombie_can_be_signalled(k) needs Native {

@@ -4,10 +4,11 @@ use chitin_abi::signal::{SIG_IGN, SIGCHLD, SIGKILL, SIGSTOP, SIGUSR1, SIGUSR2};
 use chitin_abi::{Errno as E, Result};
 
 use super::super::support::{
-    BLOCK, MS, SETMASK, UNBLOCK, bit, gettid, i32_at, now, ok, status_of, timespec, words,
+    BLOCK, MS, SETMASK, UNBLOCK, bit, gettid, i32_at, now, ok, signal_when_asleep, status_of,
+    timespec, when_asleep, words,
 };
 use crate::call;
-use crate::suite::{Arg, Calls, Child, Kernel, Processes, Threads, fails, tests};
+use crate::suite::{Arg, Calls, Kernel, Processes, Threads, fails, tests};
 
 fn pending(k: &dyn Kernel) -> u64 {
     let mut set = [0; 8];
@@ -17,14 +18,6 @@ fn pending(k: &dyn Kernel) -> u64 {
 
 fn take(k: &dyn Kernel, set: u64, ns: i64) -> Result<u64> {
     call!(k, RT_SIGTIMEDWAIT, &set.to_ne_bytes(), Arg::Null, timespec(ns).as_slice(), 8)
-}
-
-fn later(k: &dyn Kernel, signal: u32) -> Child {
-    let parent = k.getpid();
-    k.child(|| {
-        k.sleep_ms(30);
-        i32::from(k.kill(parent, signal).is_err())
-    })
 }
 
 tests! { "mask", "sigprocmask(2)";
@@ -57,27 +50,27 @@ tests! { "mask", "sigprocmask(2)";
     [rt_sigsuspend] signals_of_the_new_mask_do_not_wake(k) needs Native {
         ok(k.catch(SIGUSR1, 0));
         ok(k.catch(SIGUSR2, 0));
-        let (first, start) = (later(k, SIGUSR1), now(k, 1));
-        let parent = k.getpid();
-        let second = k.child(|| { k.sleep_ms(90); i32::from(k.kill(parent, SIGUSR2).is_err()) });
+        ok(k.set_mask(BLOCK, bit(SIGUSR2)));
+        let (parent, start) = (k.getpid(), now(k, 1));
+        let child = when_asleep(k, || { ok(k.kill(parent, SIGUSR1)); k.sleep_ms(60); i32::from(k.kill(parent, SIGUSR2).is_err()) });
         fails(call!(k, RT_SIGSUSPEND, &bit(SIGUSR1).to_ne_bytes(), 8), E::EINTR);
-        assert!(now(k, 1) - start >= 80 * MS);
+        assert!(now(k, 1) - start >= 60 * MS);
         assert_eq!((k.caught(SIGUSR1).0, k.caught(SIGUSR2).0), (1, 1));
-        assert_eq!((k.status(first), k.status(second)), (0, 0));
+        assert_eq!(k.status(child), 0);
     }
-    [rt_sigsuspend] ignored_signals_do_not_wake(k) needs Native { ok(k.set_action(SIGUSR1, SIG_IGN)); ok(k.catch(SIGUSR2, 0)); let (a, start) = (later(k, SIGUSR1), now(k, 1)); let parent = k.getpid(); let b = k.child(|| { k.sleep_ms(80); i32::from(k.kill(parent, SIGUSR2).is_err()) }); fails(call!(k, RT_SIGSUSPEND, &[0_u8; 8], 8), E::EINTR); assert!(now(k, 1) - start >= 70 * MS); assert_eq!((k.status(a), k.status(b)), (0, 0)); }
+    [rt_sigsuspend] ignored_signals_do_not_wake(k) needs Native { ok(k.set_action(SIGUSR1, SIG_IGN)); ok(k.catch(SIGUSR2, 0)); ok(k.set_mask(BLOCK, bit(SIGUSR2))); let (parent, start) = (k.getpid(), now(k, 1)); let child = when_asleep(k, || { ok(k.kill(parent, SIGUSR1)); k.sleep_ms(60); i32::from(k.kill(parent, SIGUSR2).is_err()) }); fails(call!(k, RT_SIGSUSPEND, &[0_u8; 8], 8), E::EINTR); assert!(now(k, 1) - start >= 60 * MS); assert_eq!(k.status(child), 0); }
     [rt_sigtimedwait] timeout_of_zero_polls(k) needs Native { fails(take(k, bit(10), 0), E::EAGAIN); }
     [rt_sigtimedwait] timeout_passes(k) needs Native { let start = now(k, 1); fails(take(k, bit(10), 50 * MS), E::EAGAIN); assert!(now(k, 1) - start >= 50 * MS); }
     [rt_sigtimedwait] bad_times(k) needs Native { for time in [words([0, 1_000_000_000]), words([u64::MAX, 0]), words([0, u64::MAX])] { fails(call!(k, RT_SIGTIMEDWAIT, &bit(10).to_ne_bytes(), Arg::Null, time.as_slice(), 8), E::EINVAL); } }
     [rt_sigtimedwait] bad_pointers(k) needs Native { fails(call!(k, RT_SIGTIMEDWAIT, Arg::Bad, Arg::Null, Arg::Null, 8), E::EFAULT); fails(call!(k, RT_SIGTIMEDWAIT, &[0_u8; 8], Arg::Null, Arg::Bad, 8), E::EFAULT); }
     [rt_sigtimedwait] bad_info_pointer_consumes_the_signal(k) needs Native { ok(k.set_mask(BLOCK, bit(10))); ok(k.kill(k.getpid(), 10)); fails(call!(k, RT_SIGTIMEDWAIT, &bit(10).to_ne_bytes(), Arg::Bad, Arg::Null, 8), E::EFAULT); assert_eq!(pending(k), 0); }
     [rt_sigtimedwait] size_of_its_set(k) needs Native { fails(call!(k, RT_SIGTIMEDWAIT, &[0_u8; 8], Arg::Null, Arg::Null, 4), E::EINVAL); }
-    [rt_sigtimedwait] arriving_signal_is_taken(k) needs Native { ok(k.set_mask(BLOCK, bit(10))); let child = later(k, 10); assert_eq!(take(k, bit(10), 5000 * MS), Ok(10)); assert_eq!(k.status(child), 0); }
-    [rt_sigtimedwait] unblocked_signal_is_taken_without_its_handler(k) needs Native { ok(k.catch(SIGUSR1, 0)); let child = later(k, SIGUSR1); assert_eq!(take(k, bit(SIGUSR1), 5000 * MS), Ok(10)); assert_eq!((k.caught(SIGUSR1).0, k.status(child)), (0, 0)); }
-    [rt_sigtimedwait] other_signal_interrupts(k) needs Native { ok(k.catch(SIGUSR2, 0)); let child = later(k, SIGUSR2); fails(take(k, bit(SIGUSR1), 5000 * MS), E::EINTR); assert_eq!((k.caught(SIGUSR2).0, k.status(child)), (1, 0)); }
+    [rt_sigtimedwait] arriving_signal_is_taken(k) needs Native { ok(k.set_mask(BLOCK, bit(10))); let child = signal_when_asleep(k, 10); assert_eq!(take(k, bit(10), 5000 * MS), Ok(10)); assert_eq!(k.status(child), 0); }
+    [rt_sigtimedwait] unblocked_signal_is_taken_without_its_handler(k) needs Native { ok(k.catch(SIGUSR1, 0)); let child = signal_when_asleep(k, SIGUSR1); assert_eq!(take(k, bit(SIGUSR1), 5000 * MS), Ok(10)); assert_eq!((k.caught(SIGUSR1).0, k.status(child)), (0, 0)); }
+    [rt_sigtimedwait] other_signal_interrupts(k) needs Native { ok(k.catch(SIGUSR2, 0)); let child = signal_when_asleep(k, SIGUSR2); fails(take(k, bit(SIGUSR1), 5000 * MS), E::EINTR); assert_eq!((k.caught(SIGUSR2).0, k.status(child)), (1, 0)); }
     [rt_sigtimedwait] pending_signal_of_another_thread_is_not_taken(k) needs Native { ok(k.set_mask(BLOCK, bit(10))); let tid = gettid(k); ok(call!(k, TKILL, tid, 10)); k.on_thread(|| fails(take(k, bit(10), 20 * MS), E::EAGAIN)); assert_eq!(take(k, bit(10), 0), Ok(10)); }
     [rt_sigtimedwait] process_signal_goes_to_a_waiting_thread(k) needs Native { ok(k.set_mask(BLOCK, bit(10))); let (taken, ()) = k.beside(|| take(k, bit(10), 5000 * MS), || { k.sleep_ms(30); ok(k.kill(k.getpid(), 10)); }); assert_eq!(taken, Ok(10)); }
-    [rt_sigtimedwait] ignored_blocked_signal_can_be_waited_for(k) needs Native { ok(k.set_action(SIGUSR1, SIG_IGN)); ok(k.set_mask(BLOCK, bit(SIGUSR1))); let child = later(k, SIGUSR1); assert_eq!(take(k, bit(SIGUSR1), 5000 * MS), Ok(10)); assert_eq!(k.status(child), 0); }
+    [rt_sigtimedwait] ignored_blocked_signal_can_be_waited_for(k) needs Native { ok(k.set_action(SIGUSR1, SIG_IGN)); ok(k.set_mask(BLOCK, bit(SIGUSR1))); let child = signal_when_asleep(k, SIGUSR1); assert_eq!(take(k, bit(SIGUSR1), 5000 * MS), Ok(10)); assert_eq!(k.status(child), 0); }
     [rt_sigtimedwait] kill_and_stop_in_the_set_mean_nothing(k) needs Native { fails(take(k, bit(SIGKILL) | bit(SIGSTOP), 10 * MS), E::EAGAIN); }
     [rt_sigtimedwait] child_signal_carries_its_end(k) needs Native {
         ok(k.set_mask(BLOCK, bit(SIGCHLD)));

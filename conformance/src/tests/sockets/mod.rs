@@ -13,7 +13,7 @@ use chitin_abi::net::AF_UNIX;
 use zerocopy::IntoBytes;
 
 use crate::call;
-use crate::suite::{Arg, Fd, Kernel};
+use crate::suite::{Arg, Calls, Fd, Kernel};
 
 /// A socket.
 pub fn socket(k: &dyn Kernel, kind: u32) -> Fd {
@@ -33,6 +33,11 @@ pub fn name(text: &str) -> Vec<u8> {
         Some(rest) => [b"\x01\0\0", rest.as_bytes()].concat(),
         None => [b"\x01\0", text.as_bytes(), b"\0"].concat(),
     }
+}
+
+/// An abstract name that no other run of the suite has.
+pub fn unique(k: &dyn Kernel, text: &str) -> String {
+    format!("{text}-{}", k.getpid())
 }
 
 /// `bind(2)`.

@@ -1,5 +1,8 @@
 //! Clocks and sleeping: `clock_gettime(2)`, `clock_nanosleep(2)`, `times(2)`, `getrusage(2)`, `adjtimex(2)`.
 
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
+
 use chitin_abi::{Errno as E, Result};
 
 use super::super::support::{
@@ -43,9 +46,9 @@ tests! { "clock", "clock_gettime(2)";
     [clock_gettime] unknown_clocks(k) needs Native { for clock in [10, 12, 15, 16, 99, 1 << 30] { fails(call!(k, CLOCK_GETTIME, clock, &mut [0_u8; 16]), E::EINVAL); } }
     [clock_gettime] bad_pointers(k) needs Native { for clock in CLOCKS { fails(call!(k, CLOCK_GETTIME, clock, Arg::Kernel), E::EFAULT); } half_faults!(k, CLOCK_GETTIME, 1, out(16)); }
     [clock_gettime] nanoseconds_are_below_a_second(k) needs Native { for clock in CLOCKS { let mut time = [0; 16]; ok(call!(k, CLOCK_GETTIME, clock, &mut time)); assert!(u64_at(&time, 8) < 1_000_000_000); } }
-    [clock_gettime] coarse_clocks_lag_a_little(k) needs Native { for (fine, coarse) in [(0, 5), (1, 6)] { let (first, second) = (now(k, coarse), now(k, fine)); assert!((0..2000 * MS).contains(&(second - first)), "{first} {second}"); } }
-    [clock_gettime] tai_is_near_real_time(k) needs Native { let ahead = now(k, 11) - now(k, 0); assert!((-MS..40_000 * MS).contains(&ahead)); }
-    [clock_gettime] boot_time_is_not_behind(k) needs Native { assert!(now(k, 7) >= now(k, 1) - MS); }
+    [clock_gettime] coarse_clocks_lag_a_little(k) needs Native { for (fine, coarse) in [(0, 5), (1, 6)] { let (first, second) = (now(k, coarse), now(k, fine)); assert!((0..10_000 * MS).contains(&(second - first)), "{first} {second}"); } }
+    [clock_gettime] tai_is_near_real_time(k) needs Native { let (before, tai, after) = (now(k, 0), now(k, 11), now(k, 0)); assert!((before..after + 40_000 * MS).contains(&tai)); }
+    [clock_gettime] boot_time_is_not_behind(k) needs Native { let first = now(k, 1); assert!(now(k, 7) >= first); }
     [clock_gettime] cpu_clocks_stand_still_in_sleep(k) needs Native { for clock in [2, 3] { let first = now(k, clock); k.sleep_ms(60); assert!(now(k, clock) - first < 40 * MS); } }
     [clock_gettime] process_clock_counts_all_threads(k) needs Native { let (process, thread) = (now(k, 2), now(k, 3)); k.on_thread(|| burn(k, 60 * MS)); assert!(now(k, 2) - process >= 50 * MS); assert!(now(k, 3) - thread < 50 * MS); }
     [clock_gettime] cpu_clock_of_another_process(k) needs Native { let child = k.child(|| { burn(k, 40 * MS); loop { k.sleep_ms(1000); } }); until(k, || now(k, process_clock(child.pid)) >= 40 * MS); end(k, child); }
@@ -64,7 +67,7 @@ tests! { "clock", "clock_gettime(2)";
     [clock_nanosleep] clocks_to_sleep_by(k) needs Native { for clock in [0, 1, 7, 11] { let start = now(k, 1); assert_eq!(sleep(k, clock, 0, 15 * MS), Ok(0)); assert!(now(k, 1) - start >= 15 * MS); } }
     [clock_nanosleep] coarse_and_raw_clocks_cannot_sleep(k) needs Native { for clock in [4, 5, 6] { fails(sleep(k, clock, 0, MS), E::EOPNOTSUPP); } }
     [clock_nanosleep] thread_cpu_clock_cannot_sleep(k) needs Native { fails_with_one_of(sleep(k, 3, 0, MS), &[E::EOPNOTSUPP, E::EINVAL]); }
-    [clock_nanosleep] process_cpu_clock_of_a_busy_thread(k) needs Native { let ((), result) = k.beside(|| burn(k, 120 * MS), || sleep(k, 2, 0, 30 * MS)); assert_eq!(result, Ok(0)); }
+    [clock_nanosleep] process_cpu_clock_of_a_busy_thread(k) needs Native { let over = AtomicBool::new(false); let ((), result) = k.beside(|| while !over.load(Relaxed) { burn(k, MS); }, || { let result = sleep(k, 2, 0, 30 * MS); over.store(true, Relaxed); result }); assert_eq!(result, Ok(0)); }
     [clock_nanosleep] unknown_clock_to_sleep_by(k) needs Native { fails(sleep(k, 99, 0, MS), E::EINVAL); }
     [clock_nanosleep] times_out_of_range(k) needs Native { for time in [words([0, 1_000_000_000]), words([u64::MAX, 0]), words([0, u64::MAX])] { fails(call!(k, CLOCK_NANOSLEEP, 1, 0, time.as_slice(), Arg::Null), E::EINVAL); fails(call!(k, NANOSLEEP, time.as_slice(), Arg::Null), E::EINVAL); } }
     [clock_nanosleep] bad_request(k) needs Native { fails(call!(k, CLOCK_NANOSLEEP, 1, 0, Arg::Bad, Arg::Null), E::EFAULT); fails(call!(k, CLOCK_NANOSLEEP, 1, 0, Arg::Null, Arg::Null), E::EFAULT); }

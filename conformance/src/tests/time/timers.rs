@@ -57,7 +57,7 @@ fn get(k: &dyn Kernel, id: i32) -> (i64, i64) {
 fn burn_until(k: &dyn Kernel, so: impl Fn() -> bool) {
     let start = now(k, 1);
     while !so() {
-        assert!(now(k, 1) - start < 5000 * MS, "it did not happen");
+        assert!(now(k, 1) - start < 20_000 * MS, "it did not happen");
     }
 }
 
@@ -74,11 +74,11 @@ tests! { "timers", "timer_create(2)";
     [setitimer] bad_values(k) needs Native { for value in [words([0, 0, 0, 1_000_000]), words([0, 1_000_000, 0, 0]), words([0, 0, u64::MAX, 0]), words([0, 0, 0, u64::MAX])] { fails(call!(k, SETITIMER, 0, value.as_slice(), Arg::Null), E::EINVAL); } }
     [setitimer] bad_pointers(k) needs Native { fails(call!(k, SETITIMER, 0, Arg::Bad, Arg::Null), E::EFAULT); fails(call!(k, SETITIMER, 0, val(0, 0).as_slice(), Arg::Bad), E::EFAULT); fails(call!(k, GETITIMER, 0, Arg::Bad), E::EFAULT); }
     [setitimer] null_disarms(k) needs Native { ok(call!(k, SETITIMER, 0, val(0, 100_000_000).as_slice(), Arg::Null)); ok(call!(k, SETITIMER, 0, Arg::Null, Arg::Null)); let mut now = [9; 32]; ok(call!(k, GETITIMER, 0, &mut now)); assert_eq!(now, [0; 32]); }
-    [setitimer, getitimer] rest_and_interval_are_told(k) needs Native { ok(call!(k, SETITIMER, 0, val(7_000_000, 100_000_000).as_slice(), Arg::Null)); let mut now = [0; 32]; ok(call!(k, GETITIMER, 0, &mut now)); assert_eq!(u64_at(&now, 0), 7); assert!((99..=100).contains(&u64_at(&now, 16))); let mut old = [0; 32]; ok(call!(k, SETITIMER, 0, val(0, 0).as_slice(), &mut old)); assert_eq!(u64_at(&old, 0), 7); }
+    [setitimer, getitimer] rest_and_interval_are_told(k) needs Native { ok(call!(k, SETITIMER, 0, val(7_000_000, 100_000_000).as_slice(), Arg::Null)); let mut now = [0; 32]; ok(call!(k, GETITIMER, 0, &mut now)); assert_eq!(u64_at(&now, 0), 7); assert!((90..=100).contains(&u64_at(&now, 16))); let mut old = [0; 32]; ok(call!(k, SETITIMER, 0, val(0, 0).as_slice(), &mut old)); assert_eq!(u64_at(&old, 0), 7); }
     [setitimer] repeats(k) needs Native { ok(k.catch(SIGALRM, 0)); ok(call!(k, SETITIMER, 0, val(5_000, 5_000).as_slice(), Arg::Null)); until(k, || k.caught(SIGALRM).0 >= 5); ok(call!(k, SETITIMER, 0, val(0, 0).as_slice(), Arg::Null)); let seen = k.caught(SIGALRM).0; k.sleep_ms(30); assert_eq!(k.caught(SIGALRM).0, seen); }
     [setitimer] virtual_time_stands_still_in_sleep(k) needs Native { ok(k.catch(SIGVTALRM, 0)); ok(call!(k, SETITIMER, 1, val(0, 10_000).as_slice(), Arg::Null)); k.sleep_ms(60); assert_eq!(k.caught(SIGVTALRM).0, 0); burn_until(k, || k.caught(SIGVTALRM).0 == 1); }
-    [setitimer, alarm] share_one_timer(k) needs Native { ok(call!(k, ALARM, 100)); let mut now = [0; 32]; ok(call!(k, GETITIMER, 0, &mut now)); assert!((99..=100).contains(&u64_at(&now, 16))); ok(call!(k, SETITIMER, 0, val(0, 50_000_000).as_slice(), Arg::Null)); assert_eq!(call!(k, ALARM, 0), Ok(50)); }
-    [alarm] rest_is_rounded_and_never_zero(k) needs Native { ok(call!(k, SETITIMER, 0, val(0, 400_000).as_slice(), Arg::Null)); assert_eq!(call!(k, ALARM, 0), Ok(1)); }
+    [setitimer, alarm] share_one_timer(k) needs Native { ok(call!(k, ALARM, 100)); let mut now = [0; 32]; ok(call!(k, GETITIMER, 0, &mut now)); assert!((90..=100).contains(&u64_at(&now, 16))); ok(call!(k, SETITIMER, 0, val(0, 50_000_000).as_slice(), Arg::Null)); assert!((40..=50).contains(&call!(k, ALARM, 0).unwrap())); }
+    [alarm] rest_is_rounded_and_never_zero(k) needs Native { ok(k.catch(SIGALRM, 0)); let start = now(k, 1); ok(call!(k, SETITIMER, 0, val(0, 400_000).as_slice(), Arg::Null)); let rest = call!(k, ALARM, 0); assert!(rest == Ok(1) || now(k, 1) - start >= 400 * MS, "{rest:?}"); }
     [alarm] very_long(k) needs Native { ok(call!(k, ALARM, u32::MAX)); let rest = call!(k, ALARM, 0).unwrap(); assert!(rest >= 2_000_000_000, "{rest}"); }
     [timer_create] clocks_for_timers(k) needs Native { for clock in [0, 1, 2, 3, 7, 11] { ok(create(k, clock, &event(0, 0, 1, 0))); } for clock in [4, 5, 6] { let found = create(k, clock, &event(0, 0, 1, 0)); assert!(matches!(found, Err(E::EOPNOTSUPP | E::EINVAL)), "{clock}: {found:?}"); } fails(create(k, 99, &event(0, 0, 1, 0)), E::EINVAL); }
     [timer_create] ids_start_at_zero(k) needs Native { assert_eq!((silent(k), silent(k)), (0, 1)); }
@@ -97,12 +97,12 @@ tests! { "timers", "timer_create(2)";
             assert_eq!([8, 16, 20, 24].map(|at| i32_at(&info, at)), [-2, id, 0, 5]);
         });
     }
-    [timer_create] silent_timer_counts(k) needs Native { let id = silent(k); ok(set(k, id, 0, 0, 20 * MS)); assert!(get(k, id).1 > 0); k.sleep_ms(40); assert_eq!(get(k, id), (0, 0)); }
+    [timer_create] silent_timer_counts(k) needs Native { let id = silent(k); let start = now(k, 1); ok(set(k, id, 0, 0, 20 * MS)); assert!(get(k, id).1 > 0 || now(k, 1) - start >= 20 * MS); k.sleep_ms(40); assert_eq!(get(k, id), (0, 0)); }
     [timer_settime] unknown_id(k) needs Native { fails(set(k, 77, 0, 0, MS), E::EINVAL); fails(call!(k, TIMER_GETTIME, 77, &mut [0_u8; 32]), E::EINVAL); fails(call!(k, TIMER_GETOVERRUN, 77), E::EINVAL); fails(call!(k, TIMER_DELETE, 77), E::EINVAL); fails(call!(k, TIMER_DELETE, -1), E::EINVAL); }
     [timer_settime] times_out_of_range(k) needs Native { let id = silent(k); for value in [words([0, 0, 0, 1_000_000_000]), words([0, 1_000_000_000, 0, 1]), words([0, 0, u64::MAX, 0])] { fails(call!(k, TIMER_SETTIME, id, 0, value.as_slice(), Arg::Null), E::EINVAL); } }
     [timer_settime] interval_of_a_disarmed_timer_is_not_looked_at(k) needs Native { let id = silent(k); assert_eq!(call!(k, TIMER_SETTIME, id, 0, words([5, 0, 0, 0]).as_slice(), Arg::Null), Ok(0)); assert_eq!(get(k, id), (0, 0)); }
     [timer_settime] pointers_of_settime(k) needs Native { let id = silent(k); fails(call!(k, TIMER_SETTIME, id, 0, Arg::Bad, Arg::Null), E::EFAULT); fails(call!(k, TIMER_SETTIME, id, 0, Arg::Null, Arg::Null), E::EINVAL); fails(call!(k, TIMER_SETTIME, id, 0, spec(0, MS).as_slice(), Arg::Bad), E::EFAULT); fails(call!(k, TIMER_GETTIME, id, Arg::Bad), E::EFAULT); }
-    [timer_settime] old_value_is_told(k) needs Native { let id = silent(k); ok(set(k, id, 0, 7 * MS, 10_000 * MS)); let mut old = [0; 32]; ok(call!(k, TIMER_SETTIME, id, 0, spec(0, 0).as_slice(), &mut old)); assert_eq!((u64_at(&old, 8), u64_at(&old, 16)), (7_000_000, 9)); }
+    [timer_settime] old_value_is_told(k) needs Native { let id = silent(k); ok(set(k, id, 0, 7 * MS, 100_000 * MS)); let mut old = [0; 32]; ok(call!(k, TIMER_SETTIME, id, 0, spec(0, 0).as_slice(), &mut old)); assert!(u64_at(&old, 8) == 7_000_000 && (90..100).contains(&u64_at(&old, 16))); }
     [timer_settime] absolute_time(k) needs Native { ok(k.catch(SIGUSR1, 0)); let id = create(k, 1, &event(0, SIGUSR1, 0, 0)).unwrap(); let due = now(k, 1) + 30 * MS; ok(set(k, id, 1, 0, due)); until(k, || k.caught(SIGUSR1).0 == 1); assert!(now(k, 1) >= due); }
     [timer_settime] absolute_past_fires_at_once(k) needs Native { ok(k.catch(SIGUSR1, 0)); let id = create(k, 0, &event(0, SIGUSR1, 0, 0)).unwrap(); ok(set(k, id, 1, 0, 1)); until(k, || k.caught(SIGUSR1).0 == 1); }
     [timer_settime] arming_again_takes_the_pending_signal_back(k) needs Native {
@@ -118,7 +118,7 @@ tests! { "timers", "timer_create(2)";
         ok(set(k, id, 0, 0, 1));
         until(k, || k.caught(SIGUSR1).0 == 1);
     }
-    [timer_delete] deleted_timer_is_gone(k) needs Native { ok(k.catch(SIGUSR1, 0)); let id = create(k, 1, &event(0, SIGUSR1, 0, 0)).unwrap(); ok(set(k, id, 0, 0, 30 * MS)); ok(call!(k, TIMER_DELETE, id)); fails(call!(k, TIMER_DELETE, id), E::EINVAL); k.sleep_ms(50); assert_eq!(k.caught(SIGUSR1).0, 0); }
+    [timer_delete] deleted_timer_is_gone(k) needs Native { ok(k.catch(SIGUSR1, 0)); let id = create(k, 1, &event(0, SIGUSR1, 0, 0)).unwrap(); let start = now(k, 1); ok(set(k, id, 0, 0, 30 * MS)); ok(call!(k, TIMER_DELETE, id)); let in_time = now(k, 1) - start < 30 * MS; fails(call!(k, TIMER_DELETE, id), E::EINVAL); k.sleep_ms(50); assert!(k.caught(SIGUSR1).0 == 0 || !in_time); }
     [timer_getoverrun] expirations_while_blocked(k) needs Native { ok(k.set_mask(BLOCK, bit(SIGUSR1))); let id = create(k, 1, &event(0, SIGUSR1, 0, 0)).unwrap(); ok(set(k, id, 0, 2 * MS, 2 * MS)); k.sleep_ms(60); let mut info = [0; 128]; ok(call!(k, RT_SIGTIMEDWAIT, &bit(SIGUSR1).to_ne_bytes(), &mut info, Arg::Null, 8)); let overrun = call!(k, TIMER_GETOVERRUN, id).unwrap(); assert!(overrun >= 10 && i32_at(&info, 20) as u64 >= 10, "{overrun}"); }
     [timer_getoverrun] none_at_first(k) needs Native { assert_eq!(call!(k, TIMER_GETOVERRUN, silent(k)), Ok(0)); }
     [timer_create] cpu_timers(k) needs Native { for clock in [2, 3] { ok(k.catch(SIGUSR1, 0)); let before = k.caught(SIGUSR1).0; let id = create(k, clock, &event(0, SIGUSR1, 0, 0)).unwrap(); ok(set(k, id, 0, 0, 20 * MS)); burn_until(k, || k.caught(SIGUSR1).0 > before); } }

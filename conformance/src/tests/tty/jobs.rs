@@ -8,6 +8,7 @@ use chitin_abi::tty::{
 use chitin_abi::{Errno, Result};
 use zerocopy::IntoBytes;
 
+use super::super::support::until;
 use super::pseudo::{change, pair};
 use crate::call;
 use crate::suite::{Calls, Fd, Kernel, Processes, fails, tests};
@@ -30,11 +31,10 @@ fn group(k: &dyn Kernel, fd: Fd, command: u32) -> Result<i32> {
     Ok(int(&value, 0))
 }
 
-fn caught(k: &dyn Kernel, signal: u32) -> bool {
-    (0..40).any(|_| {
-        k.sleep_ms(5);
-        k.caught(signal).0 > 0
-    })
+/// Waits until a signal has been caught.
+#[track_caller]
+fn wait_caught(k: &dyn Kernel, signal: u32) {
+    until(k, || k.caught(signal).0 > 0);
 }
 
 tests! { "jobcontrol", "tty_ioctl(4)";
@@ -81,7 +81,7 @@ tests! { "jobcontrol", "tty_ioctl(4)";
             for (key, signal) in [(b"\x03", SIGINT), (b"\x1c", SIGQUIT), (b"\x1a", SIGTSTP)] {
                 k.catch(signal, 0).unwrap();
                 k.write(master, key).unwrap();
-                assert!(caught(k, signal), "{signal}");
+                wait_caught(k, signal);
             }
         });
     }
@@ -89,15 +89,17 @@ tests! { "jobcontrol", "tty_ioctl(4)";
         in_session(k, |master, _| {
             k.catch(SIGWINCH, 0).unwrap();
             call!(k, IOCTL, master, TIOCSWINSZ, Winsize { ws_row: 5, ..Winsize::default() }.as_bytes()).unwrap();
-            assert!(caught(k, SIGWINCH));
+            wait_caught(k, SIGWINCH);
         });
     }
     [ioctl] changing_the_foreground(k) {
         in_session(k, |_, slave| {
-            let child = k.child(|| { call!(k, SETPGID, 0, 0).unwrap(); k.sleep_ms(200); 0 });
-            k.sleep_ms(40);
+            let (reader, writer) = k.pipe2(0).unwrap();
+            let child = k.child(|| { k.read(reader, &mut [0]).unwrap(); 0 });
+            call!(k, SETPGID, child.pid, child.pid).unwrap();
             call!(k, IOCTL, slave, TIOCSPGRP, &child.pid.to_ne_bytes()).unwrap();
             assert_eq!(group(k, slave, TIOCGPGRP), Ok(child.pid));
+            k.write(writer, b"x").unwrap();
             assert_eq!(k.status(child), 0);
             k.set_action(SIGTTOU, SIG_IGN).unwrap();
             fails(call!(k, IOCTL, slave, TIOCSPGRP, &4_000_000_i32.to_ne_bytes()), Errno::ESRCH);
@@ -106,7 +108,7 @@ tests! { "jobcontrol", "tty_ioctl(4)";
     }
     [read] background_readers_are_stopped(k) {
         in_session(k, |master, slave| {
-            let child = k.child(|| { call!(k, SETPGID, 0, 0).unwrap(); k.sleep_ms(40); i32::from(k.read(slave, &mut [0]) != Ok(1)) });
+            let child = k.child(|| { call!(k, SETPGID, 0, 0).unwrap(); i32::from(k.read(slave, &mut [0]) != Ok(1)) });
             assert_eq!(k.wait4(child.pid, 2), Ok((child.pid, (SIGTTIN as i32) << 8 | 0x7f)));
             call!(k, IOCTL, slave, TIOCSPGRP, &child.pid.to_ne_bytes()).unwrap();
             k.write(master, b"\n").unwrap();
@@ -139,7 +141,7 @@ tests! { "jobcontrol", "tty_ioctl(4)";
         in_session(k, |master, _| {
             k.catch(SIGHUP, 0).unwrap();
             k.close(master).unwrap();
-            assert!(caught(k, SIGHUP));
+            wait_caught(k, SIGHUP);
         });
     }
     [openat] proc_shows_the_terminal(k) {
