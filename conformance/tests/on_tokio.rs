@@ -1,6 +1,8 @@
 //! A program on tokio's runtime (`examples/on_tokio.rs`), natively and in the sandbox.
 
-use std::path::{Path, PathBuf};
+mod common;
+
+use std::path::Path;
 use std::process::Command;
 
 fn run(prefix: &[&str], program: &Path) -> (String, Option<i32>) {
@@ -22,17 +24,9 @@ fn tokio_program_does_inside_what_it_does_natively() {
     let examples = here.parent().and_then(Path::parent).expect("a directory").join("examples");
     let program = examples.join("on_tokio");
     assert!(program.exists(), "cargo build -p chitin-conformance --examples comes first");
-    let runsc = std::env::var_os("CHITIN_RUNSC").map(PathBuf::from);
-    let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/release/runsc");
-    let Some(runsc) = runsc.or_else(|| built.canonicalize().ok()) else {
-        println!("SKIPPED tokio: no release build of runsc");
-        if let Some(file) = std::env::var_os("CHITIN_SKIP_FILE") {
-            let line =
-                "tokio_program_does_inside_what_it_does_natively: no release build of runsc\n";
-            let old = std::fs::read_to_string(&file).unwrap_or_default();
-            std::fs::write(file, old + line).expect("the list of skips can be written");
-        }
-        return;
+    let Some(runsc) = common::runsc() else {
+        let test = "tokio_program_does_inside_what_it_does_natively";
+        return common::skip(test, "no release build of runsc");
     };
     let native = run(&[], &program);
     assert_eq!(native.1, Some(0), "{}", native.0);

@@ -1,6 +1,7 @@
 //! A served tree against another implementation: diod, which speaks plain 9P2000.L.
 
 use std::fs;
+use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -25,6 +26,17 @@ impl Drop for Diod {
     }
 }
 
+/// Notes that a test did not run.
+fn skip(test: &str, reason: &str) {
+    eprintln!("SKIPPED {test}: {reason}");
+    if let Some(path) = std::env::var_os("CHITIN_SKIP_FILE") {
+        let file = fs::OpenOptions::new().append(true).create(true).open(path);
+        let line = format!("{test}: {reason}\n");
+        let written = file.and_then(|mut file| file.write_all(line.as_bytes()));
+        written.expect("the list of skips can be written");
+    }
+}
+
 /// A server of a directory and a connection with it; `None` where there is no diod.
 fn serve(directory: &std::path::Path) -> Option<(Diod, TcpStream)> {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -38,7 +50,7 @@ fn serve(directory: &std::path::Path) -> Option<(Diod, TcpStream)> {
     let child = match child {
         Ok(child) => Diod(child),
         Err(error) => {
-            eprintln!("SKIPPED: no diod (package diod): {error}");
+            skip("a_tree_of_diod", &format!("no diod (package diod): {error}"));
             return None;
         }
     };
