@@ -197,4 +197,15 @@ mod tests {
             assert_eq!(list.unknown(&names), Vec::<&str>::new(), "{subject}");
         }
     }
+
+    #[test]
+    fn built_in_lists_do_not_repeat_what_tests_say_they_need() {
+        let is_left = |name: &&String| {
+            let test = crate::suite::find(name).unwrap();
+            !test.needs.iter().any(|need| crate::in_process::is_missing(*need))
+        };
+        let names: Vec<String> = super::all_names().iter().filter(is_left).cloned().collect();
+        let list = Expectations::built_in(Subject::Task).unwrap();
+        assert_eq!(list.unknown(&names), Vec::<&str>::new());
+    }
 }

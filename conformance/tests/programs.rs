@@ -18,8 +18,13 @@ fn main() -> ExitCode {
     let scripts = load_all(&root.join("programs")).unwrap_or_default();
     let expected = expectations(&root.join("expectations/programs.txt"));
     let prefix = prefix(root);
-    let trials =
+    let mut stale = expected.clone();
+    scripts.iter().for_each(|script| drop(stale.remove(&script.name)));
+    let mut trials: Vec<Trial> =
         scripts.into_iter().map(|script| trial(script, prefix.clone(), &expected)).collect();
+    trials.push(Trial::test("expectations_name_scripts_that_exist", move || {
+        if stale.is_empty() { Ok(()) } else { Err(format!("{stale:?}").into()) }
+    }));
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 

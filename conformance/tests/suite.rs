@@ -1,5 +1,7 @@
 //! The suite on the native kernel, which is the oracle (every test must pass here), and on Chitin's in process.
 
+mod common;
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -8,6 +10,7 @@ use chitin_conformance::report::{Report, table};
 use chitin_conformance::run::{Outcome, Plan, Record, run, select};
 use chitin_conformance::subject::{Root, Subject};
 
+/// Runs a subject's tests; about 97 of 100 that passed when this was written are to do so wherever it is run.
 fn check(subject: Subject, root: Root, least: usize) {
     check_under(subject, root, Vec::new(), least);
 }
@@ -31,44 +34,31 @@ fn check_under(subject: Subject, root: Root, prefix: Vec<String>, least: usize) 
     let text = table(&report);
     println!("{text}");
     assert!(report.is_good(), "{text}");
-    assert!(passed > least, "only {passed} tests ran to their end");
+    // Another user than 0 cannot run all.
+    let least = if rustix::process::geteuid().is_root() { least } else { least / 2 };
+    assert!(passed >= least, "only {passed} tests passed, of {least} at least");
 }
 
 #[test]
 fn native_kernel_passes_every_test() {
-    check(Subject::Host, Root::default(), 300);
+    check(Subject::Host, Root::default(), 2390);
 }
 
 #[test]
 fn kernel_in_process_passes_every_test() {
-    check(Subject::Task, Root::Tmpfs, 250);
+    check(Subject::Task, Root::Tmpfs, 1245);
 }
 
 #[test]
 fn files_on_an_overlay_pass_every_test() {
-    check(Subject::Vfs, Root::Overlay, 100);
-}
-
-/// The program of the sandbox: `$CHITIN_RUNSC`, or the release build of this workspace.
-fn runsc() -> Option<String> {
-    let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/release/runsc");
-    let runsc = std::env::var_os("CHITIN_RUNSC").map_or(built, std::path::PathBuf::from);
-    Some(runsc.canonicalize().ok()?.to_string_lossy().into_owned())
+    check(Subject::Vfs, Root::Overlay, 1005);
 }
 
 #[test]
 fn sandbox_passes_every_test() {
-    match runsc() {
-        Some(runsc) => {
-            check_under(Subject::Sandbox, Root::default(), vec![runsc, "do".to_owned()], 300);
-        }
-        None => {
-            println!("SKIPPED sandbox: no release build of runsc");
-            if let Some(file) = std::env::var_os("CHITIN_SKIP_FILE") {
-                let line = "sandbox_passes_every_test: no release build of runsc\n";
-                let old = std::fs::read_to_string(&file).unwrap_or_default();
-                std::fs::write(file, old + line).expect("the list of skips can be written");
-            }
-        }
-    }
+    let Some(runsc) = common::runsc() else {
+        return common::skip("sandbox_passes_every_test", "no release build of runsc");
+    };
+    let prefix = vec![runsc.to_string_lossy().into_owned(), "do".to_owned()];
+    check_under(Subject::Sandbox, Root::default(), prefix, 300);
 }

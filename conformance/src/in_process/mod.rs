@@ -77,6 +77,7 @@ fn become_user(k: &dyn Kernel) {
     assert!(done.is_ok(), "set-up: {done:?}");
 }
 
-fn is_missing(need: Need) -> bool {
+/// Whether no subject in process has this.
+pub(crate) const fn is_missing(need: Need) -> bool {
     matches!(need, Need::Exec | Need::Kvm | Need::Network | Need::Native)
 }
