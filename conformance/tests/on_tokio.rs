@@ -1,6 +1,8 @@
 //! A program on tokio's runtime (`examples/on_tokio.rs`), natively and in the sandbox.
 
 mod common;
+#[path = "common/sandbox.rs"]
+mod sandbox;
 
 use std::path::Path;
 use std::process::Command;
@@ -24,7 +26,7 @@ fn tokio_program_does_inside_what_it_does_natively() {
     let examples = here.parent().and_then(Path::parent).expect("a directory").join("examples");
     let program = examples.join("on_tokio");
     assert!(program.exists(), "cargo build -p chitin-conformance --examples comes first");
-    let Some(runsc) = common::runsc() else {
+    let Some(runsc) = sandbox::runsc() else {
         let test = "tokio_program_does_inside_what_it_does_natively";
         return common::skip(test, "no release build of runsc");
     };

@@ -1,6 +1,8 @@
 //! The suite on the native kernel, which is the oracle (every test must pass here), and on Chitin's in process.
 
 mod common;
+#[path = "common/sandbox.rs"]
+mod sandbox;
 
 use std::path::Path;
 use std::time::Duration;
@@ -56,7 +58,7 @@ fn files_on_an_overlay_pass_every_test() {
 
 #[test]
 fn sandbox_passes_every_test() {
-    let Some(runsc) = common::runsc() else {
+    let Some(runsc) = sandbox::runsc() else {
         return common::skip("sandbox_passes_every_test", "no release build of runsc");
     };
     let prefix = vec![runsc.to_string_lossy().into_owned(), "do".to_owned()];

@@ -1,7 +1,6 @@
 //! What the tests of this crate share.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
 
 /// Notes that a test did not run, and why, also in the list that `$CHITIN_SKIP_FILE` names.
 pub fn skip(test: &str, reason: &str) {
@@ -12,11 +11,4 @@ pub fn skip(test: &str, reason: &str) {
         let written = file.and_then(|mut file| file.write_all(line.as_bytes()));
         written.expect("the list of skips can be written");
     }
-}
-
-/// The program of the sandbox: `$CHITIN_RUNSC`, or the release build of this workspace.
-#[allow(dead_code, reason = "not every test has a sandbox")]
-pub fn runsc() -> Option<PathBuf> {
-    let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/release/runsc");
-    std::env::var_os("CHITIN_RUNSC").map_or(built, PathBuf::from).canonicalize().ok()
 }
