@@ -62,5 +62,5 @@ fn sandbox_passes_every_test() {
         return common::skip("sandbox_passes_every_test", "no release build of runsc");
     };
     let prefix = vec![runsc.to_string_lossy().into_owned(), "do".to_owned()];
-    check_under(Subject::Sandbox, Root::default(), prefix, 300);
+    check_under(Subject::Sandbox, Root::default(), prefix, 2390);
 }
