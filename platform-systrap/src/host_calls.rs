@@ -34,7 +34,7 @@ const CALLS: [HostCall; 11] = [
     // CPU time, and which core a worker is on.
     call(libc::SYS_clock_gettime, &[]),
     call(libc::SYS_getcpu, &[]),
-    call(libc::SYS_sched_setaffinity, &[&[(0, 0)]]),
+    call(libc::SYS_sched_setaffinity, &[]),
     call(libc::SYS_madvise, &[]),
 ];
 

@@ -28,6 +28,8 @@ use chitin_abi::{Errno, Regs, Result};
 use chitin_mm::platform::DeathNotice;
 use parking_lot::{Mutex, RwLock};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
+use rustix::process::Pid;
+use rustix::thread::{CpuSet, sched_setaffinity};
 use smallvec::SmallVec;
 
 use crate::fork::{self, Kit};
@@ -35,6 +37,7 @@ use crate::frame::Channel;
 use crate::layout::{self, order, reply};
 use crate::order::{List, SPAWNED, errno, waits};
 use crate::patches::Patches;
+use crate::raw::host;
 use crate::reuse::Reuse;
 use crate::shared::{Listener, Shared};
 use crate::thread::Thread;
@@ -93,6 +96,8 @@ struct Queue {
     waiting: VecDeque<Order>,
     active: Option<Goal>,
     is_closed: bool,
+    /// The core that the warden is bound to.
+    core: Option<usize>,
 }
 
 #[derive(Default)]
@@ -205,7 +210,7 @@ impl Process {
     /// Ends it.
     pub fn kill(&self) {
         let ended = self.life.read();
-        if !*ended && let Some(pid) = rustix::process::Pid::from_raw(self.pid) {
+        if !*ended && let Some(pid) = Pid::from_raw(self.pid) {
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
         }
         drop(ended);
@@ -364,6 +369,7 @@ impl Process {
             {
                 continue; // an earlier list of this batch has failed
             }
+            self.place_warden(queue, &order.goal);
             match self.write(&order.list) {
                 Ok(()) => queue.active = Some(order.goal),
                 Err(error) => abandon(&self.shared, order.goal, error, wakers),
@@ -401,6 +407,27 @@ impl Process {
             }
         }
         None
+    }
+
+    /// While no guest runs, memory lists are carried out on the core of who orders them and then sleeps: a wake on another core,
+    /// there and back, costs ten times as much. Copies and threads would inherit that, so their lists are not.
+    fn place_warden(&self, queue: &mut Queue, goal: &Goal) {
+        let cores = &self.shared.cores;
+        if cores.len() < 2 {
+            return;
+        }
+        let is_here = matches!(goal, Goal::Batch(..)) && self.shared.running_guests() == 0;
+        let core = is_here.then(host::current_core);
+        if core::mem::replace(&mut queue.core, core) == core {
+            return;
+        }
+        let mut set = CpuSet::new();
+        match core {
+            Some(core) => set.set(core),
+            None => cores.iter().for_each(|core| set.set(*core)),
+        }
+        // It only costs time where it fails.
+        let _ = self.with_pid(|pid| sched_setaffinity(Pid::from_raw(pid), &set));
     }
 
     /// Writes a list into the order page and wakes the warden.
