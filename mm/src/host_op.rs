@@ -4,6 +4,15 @@ use core::fmt;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+/// Code of a file that the platform knows, see [`Platform::known_code`](crate::platform::Platform::known_code).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MappedCode {
+    /// Which one.
+    pub number: u64,
+    /// Where it has the room that it asked for. Nothing is mapped there yet, and nothing else ever is.
+    pub room: Option<u64>,
+}
+
 /// One operation on the host's side of an address space. Addresses and lengths are whole pages inside the
 /// range of `Capabilities::{min_address, max_address}`; a platform refuses others with EINVAL.
 #[derive(Clone)]
@@ -44,6 +53,8 @@ pub enum HostOp {
         offset: u64,
         /// Whether the pages are read at once (`MAP_POPULATE`).
         populate: bool,
+        /// What the platform knows of the code in it: private mappings that the guest may run and not write.
+        code: Option<MappedCode>,
     },
     /// `munmap`.
     Unmap {

@@ -8,6 +8,6 @@ pub mod platform;
 pub mod space;
 
 pub use guest_memory::GuestMemory;
-pub use host_op::{HostOp, HostProt};
+pub use host_op::{HostOp, HostProt, MappedCode};
 pub use mapped_file::MappedFile;
 pub use space::{Space, SpaceConfig};

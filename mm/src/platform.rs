@@ -13,6 +13,7 @@
 use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use chitin_abi::{Errno, GuestAddr, Regs, Result};
@@ -41,6 +42,12 @@ pub trait Platform: Send + Sync {
     fn address_space_for(&self, domain: &Domain) -> PlatformFuture<'_, Arc<dyn AddressSpace>> {
         let _ = domain;
         self.new_address_space()
+    }
+
+    /// Code of a file that is about to be mapped, private, for reading and running: what this platform knows of it. `None`:
+    /// nothing. Said for each such mapping, with which the answer goes back ([`HostOp::MapFile`]).
+    fn known_code(&self, _file: &OwnedFd, _offset: u64, _len: u64) -> Option<KnownCode> {
+        None
     }
 
     /// The doorbell of a worker; workers are numbered from 0 to one below the count that the platform was
@@ -158,6 +165,17 @@ pub trait AddressSpace: Send + Sync {
     fn faults(&self) -> (u64, u64) {
         (0, 0)
     }
+}
+
+/// What a platform knows of code in a file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KnownCode {
+    /// Its name for it.
+    pub number: u64,
+    /// Bytes that it would have near the code for itself; 0: none.
+    pub room: u64,
+    /// Distances from the first byte of the code to that room for which it is ready, the best first. Others cost it time.
+    pub distances: Vec<i64>,
 }
 
 /// Everything that a thread starts with.

@@ -253,6 +253,7 @@ impl World {
                 readable: true,
                 writable: true,
                 noexec: false,
+                code: None,
             };
             (flag, source)
         };

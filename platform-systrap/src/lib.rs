@@ -2,6 +2,7 @@
 #![deny(unsafe_code)]
 
 mod agent;
+mod code;
 mod doorbell;
 mod filter;
 mod fork;

@@ -153,7 +153,7 @@ fn encode(host_op: &HostOp, files: &mut Vec<Arc<OwnedFd>>, platform: &Shared) ->
             flags |= if *grows_down { libc::MAP_GROWSDOWN } else { 0 };
             Op::new(libc::SYS_mmap, &[*addr, *len, bits(*prot), flags as u64, u64::MAX, 0])
         }
-        HostOp::MapFile { addr, len, prot, shared, writable, file, offset, populate } => {
+        HostOp::MapFile { addr, len, prot, shared, writable, file, offset, populate, code: _ } => {
             checked(*addr, *len)?;
             // Guest threads may ask for all rights with mprotect(2): what they must not write to, the host must refuse.
             let file = if *shared && !*writable { &platform.for_reading(file)? } else { file };

@@ -15,12 +15,14 @@
 //!  0  mov $number, %eax        only of the first shape
 //!     lea cont(%rip), %rcx
 //!     jmp *entry(%rip)         the stub's code, by the area's first page
-//! 24  .quad                    the address behind the call, as the guest knows it
+//! 24  .quad                    the address behind the call, as the guest knows it, less that of cont
 //! 32  syscall                  traps
 //! 34  cont: lea …(%rip), %rcx  the same address, as a `syscall` leaves it
 //!     the moved instruction
 //!     jmp back
 //! ```
+//!
+//! All of it is relative, so that copies of code and trampolines may lie anywhere together.
 //!
 //! Reading the rewritten bytes is the only way for a guest to notice.
 
@@ -103,13 +105,12 @@ pub fn recognise(rip: u64, before: &[u8], after: &[u8], number: u64) -> Option<S
         && prefix & 0xf0 != 0x40
         && u64::from(u32::from_le_bytes([a, b, c, d])) == number
     {
-        let shape = Shape::Number(u32::from_le_bytes([a, b, c, d]));
-        return Some(Site { start: rip.checked_sub(7)?, rip, shape });
+        return Site::at(rip, Shape::Number(u32::from_le_bytes([a, b, c, d])));
     }
     let len = can_move(after)?;
     let mut next = [0; 15];
     next.get_mut(..len)?.copy_from_slice(after.get(..len)?);
-    Some(Site { start: rip.checked_sub(2)?, rip, shape: Shape::Next(next, len) })
+    Site::at(rip, Shape::Next(next, len))
 }
 
 fn displacement(end: u64, target: u64) -> Option<[u8; 4]> {
@@ -117,6 +118,15 @@ fn displacement(end: u64, target: u64) -> Option<[u8; 4]> {
 }
 
 impl Site {
+    /// The one whose call ends at `rip`.
+    pub fn at(rip: u64, shape: Shape) -> Option<Self> {
+        let len = match shape {
+            Shape::Number(_) => 7,
+            Shape::Next(..) => 2,
+        };
+        Some(Self { start: rip.checked_sub(len)?, rip, shape })
+    }
+
     /// The jump to a trampoline; `None` where that one cannot be used.
     pub fn jump(&self, trampoline: u64) -> Option<[u8; JUMP_LEN as usize]> {
         let [a, b, c, d] = displacement(self.start.checked_add(JUMP_LEN)?, trampoline)?;
@@ -154,7 +164,7 @@ impl Site {
         put(&mut at, &[0xff, 0x25])?;
         put(&mut at, &displacement(end, area + ENTRY)?)?;
         at = RIP as usize; // nothing stands in between
-        put(&mut at, &self.rip.to_le_bytes())?;
+        put(&mut at, &self.rip.wrapping_sub(address + CONT).to_le_bytes())?;
         debug_assert!(at as u64 == SYSCALL);
         put(&mut at, &CALL)?;
         put(&mut at, &[0x48, 0x8d, 0x0d])?;
@@ -231,7 +241,7 @@ mod tests {
         let site = recognise(RIP, &[0, 0, 0, 0, 0, 0, 0x0f, 0x05], &COMPARE, 0).expect("known");
         let code = site.trampoline(RIP - 0x4_0000, RIP - 0x3_0000).expect("it fits");
         assert_eq!(code[32..34], [0x0f, 0x05]);
-        assert_eq!(code[24..32], RIP.to_le_bytes());
+        assert_eq!(code[24..32], (0x3_0000_u64 - 34).to_le_bytes());
         assert_eq!(code[41..47], COMPARE);
         let mut decoder = iced_x86::Decoder::with_ip(64, &code[34..], RIP - 0x3_0000 + 34, 0);
         assert_eq!(decoder.decode().ip_rel_memory_address(), RIP);

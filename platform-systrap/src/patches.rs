@@ -3,7 +3,8 @@
 //! A site is rewritten after [`OFTEN`] traps, while no other thread of the process runs: nobody executes bytes that are
 //! half old, half new. (Threads that stand still go on by `rt_sigreturn`, which also makes the processor forget what it
 //! has fetched.) Pages are made writable for that moment; those of files become private copies.
-//! Copies of a stub have the same memory, and share the table until one changes it.
+//! Copies of a stub have the same memory, and share the table until one changes it. Code of files that many map comes
+//! rewritten already ([`adopt`]).
 //!
 //! Costs: a trap of a site that is not rewritten: an uncontended lock. Rewriting: two orders, two `process_vm_readv` and
 //! `process_vm_writev`; the guest's page and one to two pages of trampolines become its own.
@@ -19,6 +20,7 @@ use chitin_mm::platform::Event;
 use chitin_mm::{HostOp, HostProt};
 use parking_lot::{Mutex, RwLock};
 
+use crate::code::{Copied, FileCode};
 use crate::layout::{self, trampoline};
 use crate::patch::{self, Site};
 use crate::process::{Process, Slot};
@@ -34,19 +36,28 @@ const AREAS: usize = 16;
 const SITES: usize = 4096;
 /// Sites whose traps are counted at a time.
 const COUNTS: usize = 256;
+/// Mappings of files' code in which traps are counted for the file.
+const TEXTS: usize = 32;
 
 /// Room for trampolines.
 #[derive(Clone)]
-struct Area {
-    start: u64,
+pub struct Area {
+    /// Its first byte.
+    pub start: u64,
     used: [u64; (trampoline::AREA_LEN / trampoline::LEN / 64) as usize],
 }
 
 impl Area {
-    fn new(start: u64) -> Self {
+    /// One without trampolines.
+    pub fn new(start: u64) -> Self {
         let mut used = [0; (trampoline::AREA_LEN / trampoline::LEN / 64) as usize];
         used[0] = !0; // the first page
         Self { start, used }
+    }
+
+    /// The same somewhere else.
+    pub fn moved(&self, start: u64) -> Self {
+        Self { start, used: self.used }
     }
 
     fn holds(&self, address: u64) -> bool {
@@ -54,7 +65,7 @@ impl Area {
     }
 
     /// A free trampoline for a site, and the jump there.
-    fn place(&self, site: &Site) -> Option<(u64, [u8; 5])> {
+    pub fn place(&self, site: &Site) -> Option<(u64, [u8; 5])> {
         let slots = self.used.iter().enumerate().flat_map(|(at, word)| {
             (0..64).filter(move |bit| word >> bit & 1 == 0).map(move |bit| at as u64 * 64 + bit)
         });
@@ -63,7 +74,8 @@ impl Area {
             .find_map(|address| site.jump(address).map(|jump| (address, jump)))
     }
 
-    fn take(&mut self, address: u64) {
+    /// The trampoline at this address is used.
+    pub fn take(&mut self, address: u64) {
         let slot = (address - self.start) / trampoline::LEN;
         if let Some(word) = self.used.get_mut(slot as usize / 64) {
             *word |= 1 << (slot % 64);
@@ -79,6 +91,35 @@ pub struct Table {
     sites: HashMap<u64, Site>,
     /// Trampolines of sites whose following instruction has moved, by that one's address.
     moved: HashMap<u64, u64>,
+    /// Where code of files is mapped.
+    texts: Vec<Text>,
+}
+
+/// A mapping of a file's code.
+#[derive(Clone)]
+struct Text {
+    start: u64,
+    len: u64,
+    code: Arc<FileCode>,
+}
+
+impl Table {
+    fn add(&mut self, site: Site, trampoline: u64) {
+        if site.moved() > 0 {
+            self.moved.insert(site.rip, trampoline);
+        }
+        self.sites.insert(trampoline, site);
+    }
+
+    /// What is known of these bytes of memory is so no longer.
+    fn add_text(&mut self, text: Text) {
+        let end = text.start.saturating_add(text.len);
+        self.texts
+            .retain(|old| old.start >= end || old.start.saturating_add(old.len) <= text.start);
+        if self.texts.len() < TEXTS {
+            self.texts.push(text);
+        }
+    }
 }
 
 /// See the module.
@@ -139,7 +180,13 @@ impl Patches {
     }
 
     /// Counts a trap of the call in front of `rip`; says whether it is time to rewrite it.
-    pub fn is_hot(&self, rip: u64) -> bool {
+    pub fn is_hot(&self, rip: u64, number: u64) -> bool {
+        for text in &self.table.read().texts {
+            let offset = rip.wrapping_sub(text.start);
+            if offset < text.len {
+                text.code.note(offset, number);
+            }
+        }
         let mut counts = self.counts.lock();
         let counts = counts.get_or_insert_with(|| Box::new([0; COUNTS]));
         let Some(entry) = counts.get_mut((rip ^ rip >> 8) as usize % COUNTS) else { return false };
@@ -206,6 +253,38 @@ impl Patches {
             space::read(process, site.start, &mut found) == 5 && Some(found) == site.jump(start);
         is_there.then(|| patch::landing(start))
     }
+}
+
+/// The code at `start` is a file's.
+pub fn note_text(process: &Process, start: u64, len: u64, code: Arc<FileCode>) {
+    let mut table = process.patches.table.write();
+    Arc::make_mut(&mut table).add_text(Text { start, len, code });
+}
+
+/// Whether there is room for one more copy.
+pub fn has_room(process: &Process, sites: usize) -> bool {
+    let table = process.patches.table.read();
+    table.areas.len() < AREAS && table.sites.len().saturating_add(sites) <= SITES
+}
+
+/// A copy of a file's code has been mapped, and nobody runs it yet.
+pub fn adopt(process: &Process, copied: Copied) {
+    let patches = &process.patches;
+    let mut table = patches.table.write();
+    let trap = text::trap().to_le_bytes();
+    let entry = copied.area.start + trampoline::ENTRY;
+    if patches.is_off() && write(process, entry, &trap).is_none() {
+        process.kill();
+        return;
+    }
+    let table = Arc::make_mut(&mut table);
+    let stale = |address: &u64| !copied.area.holds(*address);
+    table.areas.retain(|area| stale(&area.start));
+    table.sites.retain(|address, _| stale(address));
+    table.moved.retain(|_, address| stale(address));
+    table.areas.push(copied.area);
+    copied.sites.into_iter().for_each(|(address, site)| table.add(site, address));
+    patches.exist.store(true, Ordering::SeqCst);
 }
 
 /// Called before memory changes: threads that stand still at a site that may change look again where they go on.

@@ -6,11 +6,13 @@ use std::sync::{Arc, Once};
 
 use chitin_abi::auxv::{AT_HWCAP, AT_HWCAP2, AT_MINSIGSTKSZ};
 use chitin_mm::platform::{
-    AddressSpace, Answers, Capabilities, Domain, Doorbell, Platform, PlatformFuture, VdsoRange,
+    AddressSpace, Answers, Capabilities, Domain, Doorbell, KnownCode, Platform, PlatformFuture,
+    VdsoRange,
 };
 use parking_lot::Mutex;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec};
 
+use crate::code::Codes;
 use crate::doorbell::Sleeper;
 use crate::filter::{self, Instruction};
 use crate::layout::{self, Descriptors, config};
@@ -112,6 +114,7 @@ impl Systrap {
             shape: Shape { features: 0, size: xstate::MINIMUM, mxcsr_mask: 0xffff },
             fsgsbase,
             patch: config.patch && fsgsbase,
+            codes: Codes::default(),
             descriptors,
             cores: cores(workers),
             bells: (0..workers).map(|_| bell()).collect::<io::Result<_>>()?,
@@ -401,6 +404,11 @@ impl Platform for Systrap {
             let space = reuse::fresh(&self.template, Some(&domain)).await?;
             Ok(Arc::new(space) as Arc<dyn AddressSpace>)
         })
+    }
+
+    fn known_code(&self, file: &OwnedFd, offset: u64, len: u64) -> Option<KnownCode> {
+        let shared = &self.shared;
+        if shared.patch { shared.codes.known(file, offset, len) } else { None }
     }
 
     fn doorbell(&self, worker: usize) -> Arc<dyn Doorbell> {

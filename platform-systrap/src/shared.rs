@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use rustix::fs::{Mode, OFlags};
 use smallvec::SmallVec;
 
+use crate::code::Codes;
 use crate::fork::Sockets;
 use crate::frame::Channel;
 use crate::layout::{self, Descriptors, channel, config};
@@ -46,6 +47,8 @@ pub struct Shared {
     pub fsgsbase: bool,
     /// Whether call sites are rewritten.
     pub patch: bool,
+    /// What is known of files' call sites.
+    pub codes: Codes,
     /// Numbers of a stub's descriptors.
     pub descriptors: Descriptors,
     /// The core of each worker, where there is one worker per core that this process may use.

@@ -19,7 +19,7 @@ use crate::layout;
 use crate::process::{Goal, Order, Process};
 use crate::thread::Thread;
 use crate::ticket::{Ticket, Waiting};
-use crate::{fork, order, patches, reuse, usage};
+use crate::{code, fork, order, patches, reuse, usage};
 
 /// An address space: the owner of a stub.
 pub struct Space {
@@ -107,9 +107,18 @@ impl AddressSpace for Space {
         if self.is_over() {
             return Box::pin(async { Err(Errno::ESRCH) });
         }
+        let (ops, adopted) = code::resolve(&self.process, ops);
         patches::note(&self.process, &ops);
         match apply(&self.process, &ops) {
-            Ok(done) => Box::pin(done),
+            Ok(done) if adopted.is_empty() => Box::pin(done),
+            Ok(done) => {
+                let process = &self.process;
+                Box::pin(async move {
+                    done.await?;
+                    adopted.into_iter().for_each(|copied| patches::adopt(process, copied));
+                    Ok(())
+                })
+            }
             Err(error) => Box::pin(async move { Err(error) }),
         }
     }

@@ -10,8 +10,9 @@ use chitin_abi::{Errno, PAGE_SIZE, Result};
 use super::plan::{Plan, Planned, Undo};
 use super::vma::{Backing, RIGHTS, Vma, VmaFlags, accounted, counts_as_data, host_prot};
 use super::{MAX_MAP_COUNT, Space};
-use crate::host_op::HostOp;
+use crate::host_op::{HostOp, MappedCode};
 use crate::mapped_file::{FileRef, MappedFile};
+use crate::platform::KnownCode;
 
 /// The flags that `MAP_SHARED_VALIDATE` knows.
 const VALIDATED: u32 = chitin_abi::mm::MAP_ABOVE4G
@@ -67,6 +68,8 @@ pub enum MapSource {
         writable: bool,
         /// Whether its mount forbids execution.
         noexec: bool,
+        /// What the platform knows of the code in this part of it.
+        code: Option<KnownCode>,
     },
 }
 
@@ -213,7 +216,12 @@ impl Space {
                     Backing::Anonymous { offset: addr }
                 }
             }
-            MapSource::File { file, offset, host: (host, host_offset), .. } => {
+            MapSource::File { file, offset, host: (host, host_offset), code, .. } => {
+                let is_code = !shared && prot == ProtFlags::PROT_READ | ProtFlags::PROT_EXEC;
+                let code = code.filter(|_| is_code).map(|known| MappedCode {
+                    number: known.number,
+                    room: self.room_for(addr, len, &known),
+                });
                 plan.ops.push(HostOp::MapFile {
                     addr,
                     len,
@@ -223,6 +231,7 @@ impl Space {
                     file: host,
                     offset: host_offset,
                     populate,
+                    code,
                 });
                 let counted = shared && max_prot.contains(ProtFlags::PROT_WRITE);
                 Backing::File { file: FileRef::new(file, counted), offset }

@@ -7,6 +7,7 @@ use super::tree::STACK_GUARD;
 use super::vma::{self, Backing, Vma, VmaFlags};
 use super::{Plan, Planned, Space};
 use crate::host_op::{HostOp, HostProt};
+use crate::platform::KnownCode;
 use chitin_abi::mm::ProtFlags;
 
 /// `MAP_32BIT` mappings lie here.
@@ -111,22 +112,10 @@ impl Space {
     /// # Errors
     /// ENOMEM.
     pub fn reserve_code(&mut self, addr: u64, len: u64) -> Planned<u64> {
-        let (min, _) = self.bounds();
-        let low = min.max(addr.saturating_sub(REACH));
-        let Some(start) = self.tree.find_top_down(len, low, chitin_abi::addr::page_floor(addr))
-        else {
+        let Some(start) = self.code_below(addr, len) else {
             return (Err(Errno::ENOMEM), Plan::default());
         };
-        let prot = ProtFlags::PROT_READ | ProtFlags::PROT_EXEC;
-        let vma = Vma {
-            end: start.saturating_add(len),
-            prot,
-            max_prot: vma::RIGHTS,
-            flags: VmaFlags::SPECIAL | VmaFlags::DONT_DUMP,
-            backing: Backing::Special { name: "" },
-            name: None,
-        };
-        drop(self.tree.insert(start, vma));
+        self.take_for_code(start, len);
         let map = HostOp::MapAnonymous {
             addr: start,
             len,
@@ -137,6 +126,44 @@ impl Space {
             grows_down: false,
         };
         (Ok(start), Plan { ops: vec![map], ..Plan::default() })
+    }
+
+    /// A free place below `addr`, within reach.
+    fn code_below(&mut self, addr: u64, len: u64) -> Option<u64> {
+        let (min, _) = self.bounds();
+        let low = min.max(addr.saturating_sub(REACH));
+        self.tree.find_top_down(len, low, chitin_abi::addr::page_floor(addr))
+    }
+
+    fn take_for_code(&mut self, start: u64, len: u64) {
+        let vma = Vma {
+            end: start.saturating_add(len),
+            prot: ProtFlags::PROT_READ | ProtFlags::PROT_EXEC,
+            max_prot: vma::RIGHTS,
+            flags: VmaFlags::SPECIAL | VmaFlags::DONT_DUMP,
+            backing: Backing::Special { name: "" },
+            name: None,
+        };
+        drop(self.tree.insert(start, vma));
+    }
+
+    /// Takes the room that the platform would have near code of `len` bytes at `addr`, where it is ready for it if that is
+    /// free. Nothing is mapped there: that comes with the code.
+    pub(super) fn room_for(&mut self, addr: u64, len: u64, known: &KnownCode) -> Option<u64> {
+        if known.room == 0 {
+            return None;
+        }
+        let (min, max) = self.bounds();
+        let code = (addr, addr.saturating_add(len));
+        let fits = |start: &u64| {
+            let end = start.saturating_add(known.room);
+            let is_apart = end <= code.0 || *start >= code.1;
+            *start >= min && end <= max && is_apart && self.tree.is_free(*start, end)
+        };
+        let ready = known.distances.iter().filter_map(|far| addr.checked_add_signed(*far));
+        let start = ready.clone().find(fits).or_else(|| self.code_below(addr, known.room))?;
+        self.take_for_code(start, known.room);
+        Some(start)
     }
 
     /// A free place for `len` bytes, at `hint` if that is free.

@@ -175,7 +175,8 @@ impl Thread {
 
     pub(super) fn look_at_site(&mut self, event: Event, regs: &Regs) {
         let patches = &self.process.patches;
-        let is_hot = event == Event::Syscall && !patches.is_off() && patches.is_hot(regs.rip);
+        let is_hot =
+            event == Event::Syscall && !patches.is_off() && patches.is_hot(regs.rip, regs.rax);
         self.hot = is_hot.then_some(regs.rip);
     }
 

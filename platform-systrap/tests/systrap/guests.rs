@@ -88,6 +88,7 @@ fn a_file_that_ends_is_a_bus_error() {
         file: file.into(),
         offset: 0,
         populate: false,
+        code: None,
     };
     host.wait(space.apply(vec![map])).expect("it can be mapped");
     regs.rdi = 0x10_1000;

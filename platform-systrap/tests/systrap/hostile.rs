@@ -187,6 +187,7 @@ fn stolen_rights_end_at_the_file() {
             file: Arc::clone(&file),
             offset: 0,
             populate: false,
+            code: None,
         };
         let stolen = |site: &&u64| {
             let space = host.wait(template.fork()).expect("a copy");

@@ -10,3 +10,4 @@ mod luggage;
 mod memory;
 mod patched;
 mod reused;
+mod shared_code;

@@ -102,6 +102,7 @@ fn files_are_mapped_privately_and_shared() {
         file: Arc::clone(&files[index % 40]),
         offset: 0x1000 * (index as u64 % 2),
         populate: false,
+        code: None,
     };
     host.wait(space.apply((0..80).map(|index| map(index, index < 40)).collect())).expect("a batch");
     for index in 0..80 {

@@ -98,7 +98,7 @@ pub async fn load(
     renewed: Option<Renewed>,
 ) -> Result<Loaded> {
     let capabilities = context.platform.capabilities();
-    let mut builder = Builder::new(new_space(context, &capabilities), context.root.clone());
+    let mut builder = Builder::new(new_space(context, &capabilities), context);
     let facts = map_program(program, &mut builder)?;
     let contents = Contents {
         args: &program.args,

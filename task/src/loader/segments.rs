@@ -1,16 +1,20 @@
 //! Mapping the segments of an ELF file into a new address space.
 
+use std::sync::Arc;
+
 use chitin_abi::addr::{page_ceil, page_floor};
 use chitin_abi::mm::{MapFlags, ProtFlags};
 use chitin_abi::{Errno, GuestAddr, PAGE_SIZE, Result};
+use chitin_mm::platform::Platform;
 use chitin_mm::space::{MapRequest, MapSource, Space};
 use chitin_mm::{GuestMemory, HostOp};
 use chitin_vfs::file::OpenFile;
 use chitin_vfs::path::Path;
 
+use super::LoadContext;
 use super::elf::{Layout, Segment};
 use super::resolve::{ElfFile, read_up_to};
-use crate::memory::named;
+use crate::memory::named::{self, known_code};
 
 /// Bytes copied at a time from files that cannot be mapped.
 const COPY_CHUNK: u64 = 256 << 10;
@@ -32,11 +36,13 @@ pub(super) struct Builder {
     pub(super) ops: Vec<HostOp>,
     pub(super) fill: Fill,
     root: Path,
+    platform: Arc<dyn Platform>,
 }
 
 impl Builder {
-    pub(super) fn new(space: Space, root: Path) -> Self {
-        Self { space, ops: Vec::new(), fill: Fill::default(), root }
+    pub(super) fn new(space: Space, context: &LoadContext<'_>) -> Self {
+        let (root, platform) = (context.root.clone(), Arc::clone(context.platform));
+        Self { space, ops: Vec::new(), fill: Fill::default(), root, platform }
     }
 
     /// Maps, with the plan added to ours.
@@ -126,6 +132,8 @@ impl Builder {
             Err(errno) => return Err(errno),
         };
         let host = mapped.host_file(offset, len, false)?;
+        let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_FIXED;
+        let code = known_code(&*self.platform, prot, flags, &host, len);
         let source = MapSource::File {
             file: mapped,
             offset,
@@ -133,8 +141,8 @@ impl Builder {
             readable: true,
             writable: false,
             noexec: false,
+            code,
         };
-        let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_FIXED;
         self.map(MapRequest { addr, len, prot, flags, source }).map(drop)
     }
 

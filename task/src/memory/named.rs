@@ -8,7 +8,10 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use chitin_abi::Result;
+use chitin_abi::addr::page_ceil;
+use chitin_abi::mm::{MAP_PRIVATE, MAP_TYPE, MapFlags, ProtFlags};
 use chitin_mm::MappedFile;
+use chitin_mm::platform::{KnownCode, Platform};
 use chitin_vfs::file::OpenFile;
 use chitin_vfs::path::Path;
 
@@ -23,6 +26,20 @@ enum Name {
 struct Named {
     file: Arc<dyn MappedFile>,
     name: Name,
+}
+
+/// What the platform knows of the code in a part of a host file, if it is mapped as code is.
+pub fn known_code(
+    platform: &dyn Platform,
+    prot: ProtFlags,
+    flags: MapFlags,
+    (file, offset): &(Arc<OwnedFd>, u64),
+    len: u64,
+) -> Option<KnownCode> {
+    let is_code = prot == ProtFlags::PROT_READ | ProtFlags::PROT_EXEC;
+    let is_private = flags.bits() & MAP_TYPE == MAP_PRIVATE;
+    let len = page_ceil(len).filter(|_| is_code && is_private)?;
+    platform.known_code(file, *offset, len)
 }
 
 /// What a mapping of an open file is made of. `root` is where its path is seen from.

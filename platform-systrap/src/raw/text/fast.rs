@@ -73,8 +73,10 @@ macro_rules! fast {
         "mov gs:[{fast_registers} + 15 * 8], rsp",
         "mov rsp, gs:[{fast_top}]",
         "pushfq",
-        "mov r11, [rsp]", // as `syscall` does
-        "push qword ptr [rcx - 10]",
+        "mov r11, [rcx - 10]",
+        "add r11, rcx",
+        "push r11",
+        "mov r11, [rsp + 8]", // as `syscall` does
         "lea rsp, [rsp - 8]",
         "push rcx",
         "push rax",

@@ -92,6 +92,7 @@ pub async fn shmat(cx: &mut Ctx<'_>, shmid: i32, shmaddr: GuestAddr, shmflg: Fla
         readable: true,
         writable,
         noexec: false,
+        code: None,
     };
     let limits = limits_of(cx.task);
     let request = MapRequest { addr, len: segment.mapped_size(), prot, flags: map_flags, source };

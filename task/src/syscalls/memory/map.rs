@@ -13,12 +13,12 @@ use chitin_mm::MappedFile;
 use chitin_mm::space::{MapRequest, MapSource};
 use chitin_vfs::file::OpenFile;
 use chitin_vfs::mount::MountFlags;
-use chitin_vfs::path::Path;
 use chitin_vfs::secret::SecretFile;
 
 use super::update;
 use crate::context::Ctx;
 use crate::error::SysResult;
+use crate::memory::named;
 use crate::syscalls::args::{Fd, Flags, MapFlags as MapFlagsArg, Protection};
 
 /// `mmap(2)`.
@@ -47,7 +47,7 @@ pub async fn mmap(
         if flags.contains(MapFlags::MAP_HUGETLB) {
             return Err(Errno::EINVAL.into());
         }
-        file_source(&file, length, prot, flags, offset, &cx.task.fs().root())?
+        file_source(cx, &file, length, prot, flags, offset)?
     };
     update(cx, |space| space.map(MapRequest { addr: addr.0, len: length, prot, flags, source }))
         .await
@@ -65,12 +65,12 @@ fn check_huge(flags: MapFlags) -> Result<()> {
 }
 
 fn file_source(
+    cx: &Ctx<'_>,
     file: &Arc<OpenFile>,
     length: u64,
     prot: ProtFlags,
     flags: MapFlags,
     offset: u64,
-    root: &Path,
 ) -> Result<MapSource> {
     if length == 0 {
         return Err(Errno::EINVAL);
@@ -95,9 +95,10 @@ fn file_source(
     if noexec && prot.contains(ProtFlags::PROT_EXEC) {
         return Err(Errno::EPERM);
     }
-    let mapped = crate::memory::named::map(file, root)?;
+    let mapped = named::map(file, &cx.task.fs().root())?;
     let host = host_file(&mapped, offset, length, shared && writable)?;
-    Ok(MapSource::File { file: mapped, offset, host, readable, writable, noexec })
+    let code = named::known_code(&*cx.kernel().platform, prot, flags, &host, length);
+    Ok(MapSource::File { file: mapped, offset, host, readable, writable, noexec, code })
 }
 
 /// The host file of a mapping. A file that may not be written through mappings is had for reading only.
@@ -143,6 +144,7 @@ pub async fn remap_file_pages(
         readable: true,
         writable,
         noexec: !vma.max_prot.contains(ProtFlags::PROT_EXEC),
+        code: None,
     };
     let keep = MapFlags::from_bits_retain(flags.0) & MapFlags::MAP_NONBLOCK;
     let flags = keep | MapFlags::MAP_SHARED | MapFlags::MAP_FIXED | MapFlags::MAP_POPULATE;

@@ -1,0 +1,162 @@
+//! A copy of a file's code with its call sites rewritten.
+//!
+//! ```text
+//! 0          what `patch` calls an area: the address of the stub's code, trampolines
+//! AREA_LEN   the code
+//! ```
+//!
+//! Everything in it is relative, so that it may lie anywhere as long as both parts are as far apart as they were made for.
+
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use chitin_mm::{HostOp, HostProt};
+use rustix::fs::{MemfdFlags, SealFlags};
+
+use super::Identity;
+use crate::layout::{self, trampoline};
+use crate::patch::{Shape, Site};
+use crate::patches::Area;
+use crate::raw::text;
+
+/// Where the code is taken to lie while the copy is made: only distances count.
+const CODE: u64 = 1 << 45;
+
+/// See the module.
+pub struct Copy {
+    /// From the code to the area.
+    pub distance: i64,
+    memory: Arc<OwnedFd>,
+    area: Area,
+    /// Trampolines and their sites, as if the code lay at [`CODE`].
+    sites: Vec<(u64, Site)>,
+    len: u64,
+    copied: Arc<AtomicU64>,
+}
+
+/// What a copy is for who has mapped it somewhere.
+pub struct Copied {
+    /// Its area.
+    pub area: Area,
+    /// Trampolines and their sites.
+    pub sites: Vec<(u64, Site)>,
+}
+
+impl Drop for Copy {
+    fn drop(&mut self) {
+        self.copied.fetch_sub(self.len, Ordering::Relaxed);
+    }
+}
+
+impl Copy {
+    /// Copies a part of a file for this distance, with these sites by their ends. `None` where the host refuses, the file is
+    /// shorter than it was, or no site has a place.
+    pub(super) fn new(
+        file: &OwnedFd,
+        part: &Identity,
+        distance: i64,
+        known: &BTreeMap<u64, Shape>,
+        copied: &Arc<AtomicU64>,
+    ) -> Option<Self> {
+        let mut area = Area::new(CODE.checked_add_signed(distance)?);
+        let mut trampolines = vec![0; trampoline::AREA_LEN as usize];
+        let mut code = read(file, part)?;
+        put(&mut trampolines, trampoline::ENTRY, &text::fast().to_le_bytes())?;
+        let mut sites = Vec::new();
+        for (end, shape) in known {
+            let site = Site::at(CODE.checked_add(*end)?, *shape)?;
+            let Some((address, jump)) = area.place(&site) else { continue };
+            let Some(bytes) = site.trampoline(area.start, address) else { continue };
+            put(&mut trampolines, address - area.start, &bytes)?;
+            put(&mut code, site.start.checked_sub(CODE)?, &jump)?;
+            area.take(address);
+            sites.push((address, site));
+        }
+        if sites.is_empty() {
+            return None;
+        }
+        let memory = Arc::new(sealed(&[&trampolines, &code])?);
+        copied.fetch_add(part.len, Ordering::Relaxed);
+        Some(Self { distance, memory, area, sites, len: part.len, copied: Arc::clone(copied) })
+    }
+
+    /// How many sites are rewritten.
+    pub fn sites(&self) -> usize {
+        self.sites.len()
+    }
+
+    /// What maps it: the code at `code`, the area where it belongs.
+    pub fn mappings(&self, code: u64) -> Option<[HostOp; 3]> {
+        let area = code.checked_add_signed(self.distance)?;
+        let map = |addr: u64, offset: u64, len: u64, write: bool| HostOp::MapFile {
+            addr,
+            len,
+            prot: HostProt { read: true, write, exec: !write },
+            shared: false,
+            writable: false,
+            file: Arc::clone(&self.memory),
+            offset,
+            populate: false,
+            code: None,
+        };
+        let rest = trampoline::AREA_LEN - layout::PAGE;
+        Some([
+            map(area, 0, layout::PAGE, true),
+            map(area + layout::PAGE, layout::PAGE, rest, false),
+            map(code, trampoline::AREA_LEN, self.len, false),
+        ])
+    }
+
+    /// What there is to be known of it where the code lies at `code`.
+    pub fn at(&self, code: u64) -> Copied {
+        let moved = |address: u64| address.wrapping_sub(CODE).wrapping_add(code);
+        let site = |site: &Site| Site { start: moved(site.start), rip: moved(site.rip), ..*site };
+        Copied {
+            area: self.area.moved(moved(self.area.start)),
+            sites: self.sites.iter().map(|(at, known)| (moved(*at), site(known))).collect(),
+        }
+    }
+}
+
+fn put(memory: &mut [u8], at: u64, bytes: &[u8]) -> Option<()> {
+    let at = usize::try_from(at).ok()?;
+    memory.get_mut(at..at.checked_add(bytes.len())?)?.copy_from_slice(bytes);
+    Some(())
+}
+
+/// The whole part; zeros behind the file's end, as in a mapping.
+fn read(file: &OwnedFd, part: &Identity) -> Option<Vec<u8>> {
+    let mut bytes = vec![0; usize::try_from(part.len).ok()?];
+    let there = u64::try_from(part.size).ok()?.checked_sub(part.offset)?.min(part.len);
+    let there = usize::try_from(there).ok()?;
+    let mut done = 0;
+    while done < there {
+        let rest = bytes.get_mut(done..there)?;
+        match rustix::io::pread(file, rest, part.offset + done as u64) {
+            Ok(0) => return None,
+            Ok(count) => done += count,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(_) => return None,
+        }
+    }
+    Some(bytes)
+}
+
+/// A memory file with these contents, which nobody can change.
+fn sealed(contents: &[&[u8]]) -> Option<OwnedFd> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let memory = rustix::fs::memfd_create("chitin-code", flags).ok()?;
+    let mut at = 0;
+    for mut rest in contents.iter().copied() {
+        while !rest.is_empty() {
+            let count = rustix::io::pwrite(&memory, rest, at).ok().filter(|count| *count > 0)?;
+            at += count as u64;
+            rest = rest.get(count..)?;
+        }
+    }
+    let seals = SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
+    rustix::fs::fcntl_add_seals(&memory, seals).ok()?;
+    Some(memory)
+}

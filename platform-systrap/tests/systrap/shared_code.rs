@@ -1,0 +1,135 @@
+//! Code of files that is rewritten once for all.
+
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chitin_abi::Regs;
+use chitin_mm::platform::{AddressSpace, Event, GuestThread, KnownCode, Platform};
+use chitin_mm::{HostOp, MappedCode};
+
+use crate::common::{CODE, DATA, Host, RUN, STACK_TOP, WRITE, at, raw};
+use crate::patched::{SITES, answer, byte};
+
+/// Where the code begins in its file, behind instructions that do nothing.
+const BEGIN: u64 = 0x400;
+const LEN: u64 = 0x1000;
+/// From the code to the room for trampolines.
+const FAR: i64 = -0x10_0000;
+
+/// A file whose last change was so long ago that a new one would show.
+fn file(code: &[u8]) -> Arc<OwnedFd> {
+    let mut bytes: Vec<u8> = [0x48, 0x89, 0xc0, 0x90].repeat(BEGIN as usize / 4);
+    bytes.extend(code);
+    bytes.resize(LEN as usize, 0xcc);
+    let mut file: File = tempfile::tempfile().expect("a file");
+    file.write_all(&bytes).expect("it is written");
+    std::thread::sleep(Duration::from_millis(4100));
+    Arc::new(file.into())
+}
+
+/// A program that maps the file at `base`.
+fn program(
+    host: &Host,
+    file: &Arc<OwnedFd>,
+    base: u64,
+    rip: u64,
+) -> (KnownCode, Arc<dyn AddressSpace>, Box<dyn GuestThread>, Regs) {
+    let known = host.platform.known_code(file, 0, LEN).expect("it is a file");
+    let room = (known.room > 0).then(|| base.wrapping_add_signed(FAR));
+    let space = host.space();
+    let map = HostOp::MapFile {
+        addr: base,
+        len: LEN,
+        prot: RUN,
+        shared: false,
+        writable: false,
+        file: Arc::clone(file),
+        offset: 0,
+        populate: false,
+        code: Some(MappedCode { number: known.number, room }),
+    };
+    host.wait(space.apply(vec![map])).expect("it is mapped");
+    host.map(&*space, DATA, 0x4000, WRITE);
+    host.map(&*space, STACK_TOP - 0x10000, 0x10000, WRITE);
+    let regs = at(rip);
+    let thread = host.spawn(&*space, &regs);
+    (known, space, thread, regs)
+}
+
+#[test]
+fn programs_share_what_others_have_learned() {
+    for (code, (site, behind)) in [raw::counter(), raw::comparer()].into_iter().zip(SITES) {
+        let (host, file) = (Host::new(), file(code));
+        let mut rewritten = 0;
+        for round in 0..24 {
+            let base = CODE + 0x1000_0000 * (round % 3);
+            let begin = base + BEGIN;
+            let (known, space, mut thread, mut regs) = program(&host, &file, base, begin);
+            let is_rewritten = byte(&*space, begin + site) == 0xe9;
+            assert!(rewritten == 0 || is_rewritten, "a copy is there for all who come later");
+            assert!(!is_rewritten || known.room > 0);
+            rewritten += u32::from(is_rewritten);
+            for count in 1..10 {
+                assert_eq!(host.run(&mut *thread, &mut regs), Event::Syscall);
+                assert_eq!((regs.rax, regs.rip), (39, begin + behind), "{is_rewritten}");
+                assert_eq!((regs.rcx, regs.r11), (regs.rip, regs.eflags));
+                assert!(regs.rbx == count || regs.rbx == count - 1, "{count} {}", regs.rbx);
+                answer(&mut regs, count);
+            }
+            // Copies of the process have the same code.
+            let copy = host.wait(space.fork()).expect("a copy");
+            let mut other = host.spawn(&*copy, &regs);
+            assert_eq!(host.run(&mut *other, &mut regs), Event::Syscall);
+            assert_eq!(regs.rip, begin + behind);
+        }
+        assert!(rewritten > 12, "{rewritten}");
+    }
+}
+
+/// Who jumps into an instruction with the bytes of a call makes nobody else's code another.
+#[test]
+fn calls_inside_of_instructions_are_not_learned() {
+    // movabs $0x050f…, %rax; cmp $…, %rax; jmp to the third byte.
+    let code = [
+        0x48, 0xb8, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x0f, 0x05, 0x48, 0x3d, 1, 0xf0, 0xff,
+        0xff, 0xeb, 0xf0,
+    ];
+    let (host, file) = (Host::new(), file(&code));
+    for _ in 0..16 {
+        let (known, space, mut thread, mut regs) = program(&host, &file, CODE, CODE + BEGIN + 2);
+        assert_eq!(known.room, 0);
+        for _ in 0..10 {
+            assert_eq!(host.run(&mut *thread, &mut regs), Event::Syscall);
+            assert_eq!(regs.rip, CODE + BEGIN + 10);
+            answer(&mut regs, 0);
+        }
+        assert_eq!(byte(&*space, CODE + BEGIN + 8), 0x0f);
+    }
+}
+
+/// A file that changes is another one.
+#[test]
+fn changed_files_are_mapped_as_they_are() {
+    let (host, file) = (Host::new(), file(raw::counter()));
+    let learn = || program(&host, &file, CODE, CODE + BEGIN);
+    let known = (0..12).map(|_| {
+        let (known, _space, mut thread, mut regs) = learn();
+        for _ in 0..4 {
+            assert_eq!(host.run(&mut *thread, &mut regs), Event::Syscall);
+            answer(&mut regs, 0);
+        }
+        known
+    });
+    assert!(known.last().expect("there are some").room > 0);
+    let (before, space, ..) = learn();
+    let site = CODE + BEGIN + SITES[0].0;
+    assert_eq!(byte(&*space, site), 0xe9);
+    assert_eq!(rustix::io::pwrite(&*file, &[0x90], BEGIN + 0x100), Ok(1));
+    let (after, space, ..) = learn();
+    assert_ne!(before.number, after.number);
+    assert_eq!((after.room, byte(&*space, CODE + BEGIN + 0x100)), (0, 0x90));
+    assert_ne!(byte(&*space, site), 0xe9);
+}
