@@ -3,6 +3,7 @@
 
 mod agent;
 mod code;
+mod cpuid;
 mod doorbell;
 mod filter;
 mod fork;

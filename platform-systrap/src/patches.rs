@@ -11,7 +11,7 @@
 //!
 //! Locks: `table` is held while bytes are written, `counts` is innermost.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -20,7 +20,7 @@ use chitin_mm::platform::Event;
 use chitin_mm::{HostOp, HostProt};
 use parking_lot::{Mutex, RwLock};
 
-use crate::code::{Copied, FileCode};
+use crate::code::{Copied, Copy, FileCode};
 use crate::layout::{self, trampoline};
 use crate::patch::{self, Site};
 use crate::process::{Process, Slot};
@@ -90,7 +90,7 @@ pub struct Table {
     /// By the trampoline's address.
     sites: HashMap<u64, Site>,
     /// Trampolines of sites whose following instruction has moved, by that one's address.
-    moved: HashMap<u64, u64>,
+    moved: BTreeMap<u64, u64>,
     /// Where code of files is mapped.
     texts: Vec<Text>,
 }
@@ -101,6 +101,15 @@ struct Text {
     start: u64,
     len: u64,
     code: Arc<FileCode>,
+    /// What is mapped there in its place, for as long as nothing else is.
+    copy: Option<Arc<Copy>>,
+}
+
+impl Text {
+    /// The offset in it of an address.
+    fn offset(&self, address: u64) -> Option<u64> {
+        Some(address.wrapping_sub(self.start)).filter(|offset| *offset < self.len)
+    }
 }
 
 impl Table {
@@ -111,7 +120,22 @@ impl Table {
         self.sites.insert(trampoline, site);
     }
 
-    /// What is known of these bytes of memory is so no longer.
+    /// Whether an operation changes code whose site has taken an instruction along.
+    fn may_move(&self, op: &HostOp) -> bool {
+        let (addr, len) = match *op {
+            HostOp::MapAnonymous { addr, len, .. }
+            | HostOp::MapFile { addr, len, .. }
+            | HostOp::Unmap { addr, len }
+            | HostOp::Protect { addr, len, .. } => (addr, len),
+            // Whichever is gone or comes: it may be any.
+            HostOp::Remap { .. } => (0, u64::MAX),
+            HostOp::Advise { .. } | HostOp::Sync { .. } => return false,
+        };
+        let end = addr.saturating_add(len).saturating_add(2);
+        self.moved.range(addr..end).next().is_some()
+    }
+
+    /// A file's code is mapped where others may have been.
     fn add_text(&mut self, text: Text) {
         let end = text.start.saturating_add(text.len);
         self.texts
@@ -182,10 +206,7 @@ impl Patches {
     /// Counts a trap of the call in front of `rip`; says whether it is time to rewrite it.
     pub fn is_hot(&self, rip: u64, number: u64) -> bool {
         for text in &self.table.read().texts {
-            let offset = rip.wrapping_sub(text.start);
-            if offset < text.len {
-                text.code.note(offset, number);
-            }
+            text.offset(rip).inspect(|offset| text.code.note(*offset, number));
         }
         let mut counts = self.counts.lock();
         let counts = counts.get_or_insert_with(|| Box::new([0; COUNTS]));
@@ -227,6 +248,16 @@ impl Patches {
         event
     }
 
+    /// Whether a `cpuid` stands there as far as the guest knows.
+    pub fn is_cpuid(&self, rip: u64) -> bool {
+        let is_there = self.exist.load(Ordering::SeqCst);
+        let in_text = |text: &Text| {
+            let copy = text.copy.as_ref();
+            copy.zip(text.offset(rip)).is_some_and(|(copy, offset)| copy.is_cpuid(offset))
+        };
+        is_there && self.table.read().texts.iter().any(in_text)
+    }
+
     /// Whether this is the way from a site to the stub: a guest that single-steps is not to see it.
     pub fn is_way_in(&self, rip: u64) -> bool {
         let is_there = self.exist.load(Ordering::SeqCst);
@@ -258,7 +289,7 @@ impl Patches {
 /// The code at `start` is a file's.
 pub fn note_text(process: &Process, start: u64, len: u64, code: Arc<FileCode>) {
     let mut table = process.patches.table.write();
-    Arc::make_mut(&mut table).add_text(Text { start, len, code });
+    Arc::make_mut(&mut table).add_text(Text { start, len, code, copy: None });
 }
 
 /// Whether there is room for one more copy.
@@ -283,33 +314,35 @@ pub fn adopt(process: &Process, copied: Copied) {
     table.sites.retain(|address, _| stale(address));
     table.moved.retain(|_, address| stale(address));
     table.areas.push(copied.area);
+    let text = table.texts.iter_mut().find(|text| text.start == copied.code);
+    if let Some(text) = text {
+        text.copy = Some(copied.copy);
+    }
     copied.sites.into_iter().for_each(|(address, site)| table.add(site, address));
     patches.exist.store(true, Ordering::SeqCst);
 }
 
-/// Called before memory changes: threads that stand still at a site that may change look again where they go on.
+/// Called before memory changes.
 pub fn note(process: &Process, ops: &[HostOp]) {
     ops.iter().for_each(|op| note_range(process, op));
     let patches = &process.patches;
     if !patches.exist.load(Ordering::SeqCst) {
         return;
     }
+    let is_gone = |text: &Text| ops.iter().any(|op| unmaps(op, text));
+    if patches.table.read().texts.iter().any(is_gone) {
+        Arc::make_mut(&mut patches.table.write()).texts.retain(|text| !is_gone(text));
+    }
+    // Threads that stand still at a site that may change look again where they go on.
     let table = patches.table.read();
-    let changes = |op: &HostOp| {
-        let (addr, len) = match *op {
-            HostOp::MapAnonymous { addr, len, .. }
-            | HostOp::MapFile { addr, len, .. }
-            | HostOp::Unmap { addr, len }
-            | HostOp::Protect { addr, len, .. } => (addr, len),
-            // Whichever is gone or comes: it may be any.
-            HostOp::Remap { .. } => (0, u64::MAX),
-            HostOp::Advise { .. } | HostOp::Sync { .. } => return false,
-        };
-        table.moved.keys().any(|rip| rip.wrapping_sub(addr) < len.saturating_add(2))
-    };
-    if ops.iter().any(changes) {
+    if ops.iter().any(|op| table.may_move(op)) {
         process.slots().iter().for_each(|slot| slot.has_old_code.store(true, Ordering::SeqCst));
     }
+}
+
+fn unmaps(op: &HostOp, text: &Text) -> bool {
+    matches!(*op, HostOp::Unmap { addr, len }
+        if addr < text.start.saturating_add(text.len) && text.start < addr.saturating_add(len))
 }
 
 fn note_range(process: &Process, op: &HostOp) {

@@ -26,7 +26,7 @@ use crate::shared::{Bell, Shared, Spinner};
 use crate::space;
 use crate::table::{Numbers, PLACES, Table};
 use crate::xstate::{self, Shape};
-use crate::{doorbell, fork, luggage, order, vdso};
+use crate::{cpuid, doorbell, fork, luggage, order, vdso};
 
 /// `HWCAP2_FSGSBASE`.
 const FSGSBASE: u64 = 2;
@@ -115,6 +115,7 @@ impl Systrap {
             fsgsbase,
             patch: config.patch && fsgsbase,
             codes: Codes::default(),
+            cpuid: cpuid::Answers::default(),
             descriptors,
             cores: cores(workers),
             bells: (0..workers).map(|_| bell()).collect::<io::Result<_>>()?,

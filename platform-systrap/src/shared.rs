@@ -13,6 +13,7 @@ use rustix::fs::{Mode, OFlags};
 use smallvec::SmallVec;
 
 use crate::code::Codes;
+use crate::cpuid::Answers;
 use crate::fork::Sockets;
 use crate::frame::Channel;
 use crate::layout::{self, Descriptors, channel, config};
@@ -49,6 +50,8 @@ pub struct Shared {
     pub patch: bool,
     /// What is known of files' call sites.
     pub codes: Codes,
+    /// What `cpuid` says.
+    pub cpuid: Answers,
     /// Numbers of a stub's descriptors.
     pub descriptors: Descriptors,
     /// The core of each worker, where there is one worker per core that this process may use.

@@ -5,7 +5,7 @@
 //! AREA_LEN   the code
 //! ```
 //!
-//! Everything in it is relative, so that it may lie anywhere as long as both parts are as far apart as they were made for.
+//! `cpuid` is replaced by `hlt`, see [`crate::cpuid`]. Everything in it is relative, so that it may lie anywhere as long as both parts are as far apart as they were made for.
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
@@ -15,7 +15,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use chitin_mm::{HostOp, HostProt};
 use rustix::fs::{MemfdFlags, SealFlags};
 
-use super::Identity;
+use super::{Identity, functions};
+use crate::cpuid::is_same_on_all_cores;
 use crate::layout::{self, trampoline};
 use crate::patch::{Shape, Site};
 use crate::patches::Area;
@@ -23,6 +24,9 @@ use crate::raw::text;
 
 /// Where the code is taken to lie while the copy is made: only distances count.
 const CODE: u64 = 1 << 45;
+
+/// `hlt; nop`: the first is the kernel's alone.
+const PRIVILEGED: [u8; 2] = [0xf4, 0x90];
 
 /// See the module.
 pub struct Copy {
@@ -32,12 +36,18 @@ pub struct Copy {
     area: Area,
     /// Trampolines and their sites, as if the code lay at [`CODE`].
     sites: Vec<(u64, Site)>,
+    /// Where `hlt` stands in the place of `cpuid`, in order.
+    cpuids: Vec<u64>,
     len: u64,
     copied: Arc<AtomicU64>,
 }
 
 /// What a copy is for who has mapped it somewhere.
 pub struct Copied {
+    /// Where its code is.
+    pub code: u64,
+    /// It.
+    pub copy: Arc<Copy>,
     /// Its area.
     pub area: Area,
     /// Trampolines and their sites.
@@ -77,9 +87,27 @@ impl Copy {
         if sites.is_empty() {
             return None;
         }
+        let cpuids =
+            if is_same_on_all_cores() { functions::cpuids(file, part, &code) } else { Vec::new() };
+        for place in &cpuids {
+            put(&mut code, *place, &PRIVILEGED)?;
+        }
         let memory = Arc::new(sealed(&[&trampolines, &code])?);
         copied.fetch_add(part.len, Ordering::Relaxed);
-        Some(Self { distance, memory, area, sites, len: part.len, copied: Arc::clone(copied) })
+        Some(Self {
+            distance,
+            memory,
+            area,
+            sites,
+            cpuids,
+            len: part.len,
+            copied: Arc::clone(copied),
+        })
+    }
+
+    /// Whether a `cpuid` is replaced so many bytes into the code.
+    pub fn is_cpuid(&self, offset: u64) -> bool {
+        self.cpuids.binary_search(&offset).is_ok()
     }
 
     /// How many sites are rewritten.
@@ -110,10 +138,12 @@ impl Copy {
     }
 
     /// What there is to be known of it where the code lies at `code`.
-    pub fn at(&self, code: u64) -> Copied {
+    pub fn at(self: &Arc<Self>, code: u64) -> Copied {
         let moved = |address: u64| address.wrapping_sub(CODE).wrapping_add(code);
         let site = |site: &Site| Site { start: moved(site.start), rip: moved(site.rip), ..*site };
         Copied {
+            code,
+            copy: Arc::clone(self),
             area: self.area.moved(moved(self.area.start)),
             sites: self.sites.iter().map(|(at, known)| (moved(*at), site(known))).collect(),
         }

@@ -16,6 +16,7 @@
 //! Locks: `files`, then a file's `state`; both leaves, `state` held while a copy is made.
 
 mod copy;
+mod functions;
 mod sweep;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};

@@ -112,6 +112,12 @@ pub fn auxiliary(kind: u64) -> u64 {
     unsafe { libc::getauxval(kind) }
 }
 
+/// What `cpuid` says on this core: eax, ebx, ecx, edx.
+pub fn cpuid(leaf: u32, subleaf: u32) -> [u32; 4] {
+    let said = core::arch::x86_64::__cpuid_count(leaf, subleaf);
+    [said.eax, said.ebx, said.ecx, said.edx]
+}
+
 /// The core that this thread runs on.
 pub fn current_core() -> usize {
     // SAFETY: takes nothing.

@@ -111,6 +111,16 @@ impl Thread {
         self.process.patches.translate(event, regs)
     }
 
+    /// Whether an instruction that faults is there for us; does what the guest's own does.
+    fn is_ours(&self, signal: u32, regs: &mut Regs) -> bool {
+        let patches = &self.process.patches;
+        if signal == libc::SIGSEGV as u32 && patches.is_cpuid(regs.rip) {
+            self.process.shared.cpuid.emulate(regs);
+            return true;
+        }
+        signal == libc::SIGILL as u32 && patches.moved(&self.process, regs.rip).is_some()
+    }
+
     /// Takes what has stopped the guest. `None`: nothing that the task need know; the guest runs again.
     pub(super) fn take(&mut self, regs: &mut Regs) -> Option<Event> {
         self.unmark();
@@ -162,8 +172,7 @@ impl Thread {
         if shared.patch {
             self.look_at_site(event, regs);
             if let Event::Fault(fault) = event
-                && fault.signal == libc::SIGILL as u32
-                && self.process.patches.moved(&self.process, regs.rip).is_some()
+                && self.is_ours(fault.signal, regs)
             {
                 // The guest knows nothing of this fault; an interrupt that came meanwhile is told in its place.
                 let goes_on = !was_interrupted && self.resume_frame(stopped.frame, regs);
