@@ -1,17 +1,20 @@
 //! What `cpuid` says, without asking.
 //!
 //! In a virtual machine each `cpuid` leaves it, for 1 to 70 µs, and the C library has some 30 of them at the start of every program. In code that is
-//! rewritten per file ([`crate::code`]) they are instructions that fault; the sentry knows what they would say, and the guest goes on
-//! behind them. Leaves that tell cores apart are asked for each time, and nothing is replaced on machines whose cores differ.
+//! rewritten per file ([`crate::code`]) they are instructions that fault. The sentry answers what is asked for the first time, and puts it on a
+//! page of the configuration, where the stub's handler finds it from then on. Leaves that tell cores apart are asked for each time, and nothing is replaced on machines whose cores differ.
 //!
-//! Costs: a fault that the host turns into a signal, and a hand-over: 2 to 5 µs.
+//! Costs: a fault that the host turns into a signal, 2 µs; a hand-over besides where the sentry answers.
 
 use std::collections::HashMap;
 use std::sync::OnceLock;
+use std::sync::atomic::Ordering;
 
 use chitin_abi::Regs;
 use parking_lot::Mutex;
 
+use crate::layout::config;
+use crate::raw::arena::Arena;
 use crate::raw::host;
 
 /// Registers in the order eax, ebx, ecx, edx.
@@ -19,8 +22,6 @@ type Answer = [u32; 4];
 
 /// Bytes of the instruction.
 const LEN: u64 = 2;
-/// Answers that are kept.
-const MOST: usize = 256;
 /// Leaves that say on which core one is, or what it does just now.
 const CHANGING: [u32; 6] = [1, 0xb, 0x1a, 0x1b, 0x1f, 0x8000_001e];
 /// Extended features, whose EDX has [`HYBRID`].
@@ -28,9 +29,15 @@ const FEATURES: u32 = 7;
 /// Cores are of several kinds.
 const HYBRID: u32 = 1 << 15;
 
-/// Answers so far, by leaf and subleaf.
+/// Answers so far, by leaf and subleaf (0 where it does not count).
 #[derive(Default)]
 pub struct Answers(Mutex<HashMap<(u32, u32), Answer>>);
+
+/// Leaves without subleaves: what is in ECX does not count. Of others it is taken to do.
+const fn has_subleaves(leaf: u32) -> bool {
+    !matches!(leaf, 0 | 2 | 3 | 5 | 6 | 8..=0xa | 0xc | 0xe | 0x11 | 0x13 | 0x15 | 0x16 | 0x19)
+        && !matches!(leaf, 0x8000_0000..=0x8000_0008)
+}
 
 /// Whether an answer means the same on all cores.
 pub fn is_same_on_all_cores() -> bool {
@@ -41,25 +48,38 @@ pub fn is_same_on_all_cores() -> bool {
     })
 }
 
+/// Writes an entry of the page. The word that makes it one comes last: stubs look at it first.
+fn publish(page: &Arena, index: u64, (leaf, subleaf): (u32, u32), answer: Answer) {
+    let counting = if has_subleaves(leaf) { u32::MAX } else { 0 };
+    let [a, b, c, d] = answer;
+    let entry = config::CPUID + index * config::CPUID_STRIDE;
+    for (at, word) in [(0, leaf), (4, counting), (8, subleaf), (16, a), (20, b), (24, c), (28, d)] {
+        page.u32(entry + at).store(word, Ordering::SeqCst);
+    }
+    page.u32(entry + 12).store(1, Ordering::SeqCst);
+}
+
 impl Answers {
-    fn answer(&self, leaf: u32, subleaf: u32) -> Answer {
+    fn answer(&self, leaf: u32, subleaf: u32, page: &Arena) -> Answer {
         if CHANGING.contains(&leaf) {
             return host::cpuid(leaf, subleaf);
         }
+        let subleaf = if has_subleaves(leaf) { subleaf } else { 0 };
         let mut known = self.0.lock();
         if let Some(answer) = known.get(&(leaf, subleaf)) {
             return *answer;
         }
         let answer = host::cpuid(leaf, subleaf);
-        if known.len() < MOST {
+        if known.len() < config::CPUID_COUNT as usize {
+            publish(page, known.len() as u64, (leaf, subleaf), answer);
             known.insert((leaf, subleaf), answer);
         }
         answer
     }
 
-    /// What the instruction at `rip` does.
-    pub fn emulate(&self, regs: &mut Regs) {
-        let [a, b, c, d] = self.answer(regs.rax as u32, regs.rcx as u32).map(u64::from);
+    /// What the instruction at `rip` does; for stubs' next time it is put on their page.
+    pub fn emulate(&self, regs: &mut Regs, page: &Arena) {
+        let [a, b, c, d] = self.answer(regs.rax as u32, regs.rcx as u32, page).map(u64::from);
         (regs.rax, regs.rbx, regs.rcx, regs.rdx) = (a, b, c, d);
         regs.rip = regs.rip.wrapping_add(LEN);
     }
@@ -72,15 +92,28 @@ mod tests {
     #[test]
     fn registers_are_those_of_the_processor() {
         let answers = Answers::default();
+        let page = Arena::new("test", config::CPUID as usize + 0x1000, false).unwrap();
         for _ in 0..2 {
             let high = 0xffff_ffff_0000_0000;
             let mut regs =
                 Regs { rax: high, rbx: u64::MAX, rcx: high, rip: 0x1000, ..Regs::default() };
-            answers.emulate(&mut regs);
+            answers.emulate(&mut regs, &page);
             let wanted = host::cpuid(0, 0).map(u64::from);
             assert_eq!([regs.rax, regs.rbx, regs.rcx, regs.rdx], wanted);
             assert_eq!(regs.rip, 0x1002);
         }
         assert_eq!(answers.0.lock().len(), 1);
+        // Leaf 0 without regard to ECX, and no further entry.
+        let entry: Vec<u32> = (0..8).map(|word| page.load32(config::CPUID + 4 * word)).collect();
+        assert_eq!(entry[..4], [0, 0, 0, 1]);
+        assert_eq!(entry[4..], host::cpuid(0, 0));
+        assert_eq!(page.load32(config::CPUID + config::CPUID_STRIDE + 12), 0);
+        // As many as there is room for.
+        for subleaf in 0..200 {
+            let mut regs = Regs { rax: 4, rcx: subleaf, ..Regs::default() };
+            answers.emulate(&mut regs, &page);
+            assert_eq!(regs.rax, u64::from(host::cpuid(4, subleaf as u32)[0]));
+        }
+        assert_eq!(answers.0.lock().len() as u64, config::CPUID_COUNT);
     }
 }

@@ -30,7 +30,7 @@ pub const TEXT_LEN: u64 = 2 * PAGE;
 /// The pages that the sentry writes and every stub reads.
 pub const CONFIG: u64 = MAX_ADDRESS + 0x2_0000;
 /// Bytes of it.
-pub const CONFIG_LEN: u64 = 6 * PAGE;
+pub const CONFIG_LEN: u64 = 7 * PAGE;
 /// The order page.
 pub const ORDER: u64 = MAX_ADDRESS + 0x3_0000;
 /// The reply page.
@@ -88,6 +88,14 @@ pub mod config {
     pub const LUGGAGE: u64 = 0x5000;
     /// So many numbers.
     pub const LUGGAGE_CALLS: u64 = 512;
+    /// Answers to `cpuid`: leaf, bits of the subleaf that count, subleaf, not 0, eax, ebx, ecx, edx; a word each.
+    pub const CPUID: u64 = 0x6000;
+    /// The most of them.
+    pub const CPUID_COUNT: u64 = 64;
+    /// Bytes of one.
+    pub const CPUID_STRIDE: u64 = 32;
+    /// What stands in the place of the instruction: `hlt`, which faults, and a byte that nothing begins with.
+    pub const CPUID_MARK: u16 = 0x06f4;
     /// One cache line per worker, whose first word is 1 while the worker sleeps.
     pub const SLEEPING: u64 = 0x1000;
     /// Bytes of such a line.

@@ -17,16 +17,13 @@ use rustix::fs::{MemfdFlags, SealFlags};
 
 use super::{Identity, functions};
 use crate::cpuid::is_same_on_all_cores;
-use crate::layout::{self, trampoline};
+use crate::layout::{self, config, trampoline};
 use crate::patch::{Shape, Site};
 use crate::patches::Area;
 use crate::raw::text;
 
 /// Where the code is taken to lie while the copy is made: only distances count.
 const CODE: u64 = 1 << 45;
-
-/// `hlt; nop`: the first is the kernel's alone.
-const PRIVILEGED: [u8; 2] = [0xf4, 0x90];
 
 /// See the module.
 pub struct Copy {
@@ -90,7 +87,7 @@ impl Copy {
         let cpuids =
             if is_same_on_all_cores() { functions::cpuids(file, part, &code) } else { Vec::new() };
         for place in &cpuids {
-            put(&mut code, *place, &PRIVILEGED)?;
+            put(&mut code, *place, &config::CPUID_MARK.to_le_bytes())?;
         }
         let memory = Arc::new(sealed(&[&trampolines, &code])?);
         copied.fetch_add(part.len, Ordering::Relaxed);

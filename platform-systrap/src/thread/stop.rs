@@ -115,7 +115,8 @@ impl Thread {
     fn is_ours(&self, signal: u32, regs: &mut Regs) -> bool {
         let patches = &self.process.patches;
         if signal == libc::SIGSEGV as u32 && patches.is_cpuid(regs.rip) {
-            self.process.shared.cpuid.emulate(regs);
+            let shared = &self.process.shared;
+            shared.cpuid.emulate(regs, &shared.orders);
             return true;
         }
         signal == libc::SIGILL as u32 && patches.moved(&self.process, regs.rip).is_some()

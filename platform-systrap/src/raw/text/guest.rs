@@ -12,7 +12,7 @@ macro_rules! handler {
         "sub rbx, {header_len} - 1",
         "mov rax, [rdx + 168]", // RIP in ucontext
         "cmp edi, {kick}",
-        "jne .Lchitin_no_kick",
+        "jne .Lchitin_cpuid",
         "lea rcx, [rip + chitin_stub_fast]",
         "cmp rax, rcx",
         "jb 1f",

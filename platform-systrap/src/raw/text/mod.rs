@@ -24,6 +24,7 @@ use core::arch::global_asm;
 use crate::layout::{self, channel, config, op, order, reply};
 
 mod carry;
+mod cpuid;
 mod fast;
 mod futex;
 mod guest;
@@ -83,6 +84,7 @@ global_asm!(
     guest::answer!(),
     carry::carry!(),
     futex::fault!(),
+    cpuid::cpuid!(),
     guest::back!(),
     fast::trap!(),
     ".balign 4096, 0xcc",
@@ -144,6 +146,10 @@ global_asm!(
     luggage = const config::LUGGAGE,
     luggage_calls = const config::LUGGAGE_CALLS,
     segv = const libc::SIGSEGV,
+    cpuid = const config::CPUID,
+    cpuid_count = const config::CPUID_COUNT,
+    cpuid_stride = const config::CPUID_STRIDE,
+    cpuid_mark = const config::CPUID_MARK,
     bus = const libc::SIGBUS,
     silent = const channel::SILENT,
     answers = const channel::ANSWERS,
