@@ -1,12 +1,13 @@
 //! The seccomp filters of a stub's threads.
 //!
-//! Two filters are stacked. Every thread of a stub carries the warden's; guest threads carry their own on top,
-//! which they load before they run their first guest instruction, and the kernel takes the stricter answer.
+//! Two filters are stacked. Every thread of a stub carries the first; guest threads carry another on top, which they load
+//! before they run their first guest instruction, and the kernel takes the stricter answer. That one is loaded for each copy
+//! of the stub, and the kernel compiles it each time, so it is short.
 //!
-//! - **Guest threads**: whatever does not come from the stub's first page is a trap (SIGSYS), whatever its
-//!   architecture. From the first page come only the calls of [`guest`], with arguments checked because guest
-//!   code can jump there with any registers. From the warden's page nothing, ever: the process dies.
-//! - **Warden**: from the warden's page come only the calls of [`warden`]; the rest is left to the other filter.
+//! - **All threads** ([`stub`]): whatever does not come from the stub's code is a trap (SIGSYS), whatever its architecture.
+//!   From the first page come only the calls of [`from_guest_page`], with arguments checked because guest code can jump
+//!   there with any registers, from the warden's page only those of [`from_wardens_page`].
+//! - **Guest threads** ([`guest`]): from the warden's page comes nothing, ever: the process dies.
 //!
 //! A filter is a list of rules; a rule is a call's number and checks. The first rule whose checks all hold
 //! allows the call; when none does, the process dies.
@@ -42,6 +43,7 @@ const EQUAL: u16 = 0x15; // BPF_JMP | BPF_JEQ | BPF_K
 const GREATER: u16 = 0x25; // BPF_JMP | BPF_JGT | BPF_K
 const AT_LEAST: u16 = 0x35; // BPF_JMP | BPF_JGE | BPF_K
 const AT_LEAST_X: u16 = 0x3d; // BPF_JMP | BPF_JGE | BPF_X
+const GO: u16 = 0x05; // BPF_JMP | BPF_JA
 const RETURN: u16 = 0x06; // BPF_RET | BPF_K
 
 const KILL: u32 = 0x8000_0000;
@@ -214,22 +216,44 @@ impl Program {
     }
 }
 
-/// The filter of guest threads.
-pub fn guest(descriptors: Descriptors, fsgsbase: bool) -> Vec<Instruction> {
+/// What guest threads carry besides.
+pub fn guest() -> Vec<Instruction> {
+    let mut program = Program::default();
+    program.step(LOAD, INSTRUCTION_HIGH);
+    program.jump(EQUAL, (layout::WARDEN >> 32) as u32, 0, 4);
+    program.step(LOAD, INSTRUCTION_LOW);
+    program.jump(GREATER, (layout::TEXT + layout::TEXT_LEN) as u32, 2, 0);
+    program.jump(GREATER, layout::WARDEN as u32, 0, 1);
+    program.step(RETURN, KILL);
+    program.step(RETURN, ALLOW);
+    program.code
+}
+
+/// The filter of all threads.
+pub fn stub(descriptors: Descriptors, fsgsbase: bool) -> Vec<Instruction> {
     let mut program = Program::default();
     program.page_or(layout::TEXT, TRAP);
     program.jump(GREATER, (layout::TEXT + layout::TEXT_LEN) as u32, 0, 1);
     program.step(RETURN, TRAP);
+    let mut other = Program::default();
+    from_guest_page(&mut other, descriptors, fsgsbase);
     program.jump(GREATER, layout::WARDEN as u32, 0, 1);
-    program.step(RETURN, KILL);
+    program.step(GO, other.code.len() as u32);
+    program.code.append(&mut other.code);
+    from_wardens_page(&mut program, descriptors);
+    program.code
+}
+
+/// What guest threads need.
+fn from_guest_page(program: &mut Program, descriptors: Descriptors, fsgsbase: bool) {
     let window = (layout::CHANNELS, layout::CHANNELS + layout::CHANNELS_LEN);
     program.rule(libc::SYS_rt_sigreturn, &[]);
     program.rule(
         libc::SYS_futex,
         &[Check::Int(1, libc::FUTEX_WAIT as u32), Check::Window(0, window.0, window.1)],
     );
-    ring(&mut program, descriptors);
-    carried(&mut program);
+    ring(program, descriptors);
+    carried(program);
     program.rule(
         libc::SYS_futex,
         &[Check::Int(1, libc::FUTEX_WAKE as u32), Check::Window(0, window.0, window.1)],
@@ -240,7 +264,6 @@ pub fn guest(descriptors: Descriptors, fsgsbase: bool) -> Vec<Instruction> {
     }
     program.rule(libc::SYS_exit, &[]);
     program.step(RETURN, KILL);
-    program.code
 }
 
 /// A doorbell's counter grows by the one that stands in the configuration: whoever could add more could fill it, and the
@@ -289,13 +312,9 @@ pub mod clone {
         | libc::CLONE_CHILD_CLEARTID) as u64;
 }
 
-/// The filter of the warden.
-pub fn warden(descriptors: Descriptors) -> Vec<Instruction> {
+/// What the warden needs.
+fn from_wardens_page(program: &mut Program, descriptors: Descriptors) {
     use layout::{CHANNEL_LEN, CHANNELS, CHANNELS_LEN, ORDER, PAGE, REPLY};
-    let mut program = Program::default();
-    program.page_or(layout::WARDEN, ALLOW);
-    program.jump(GREATER, (layout::WARDEN + PAGE) as u32, 0, 1);
-    program.step(RETURN, ALLOW);
     let both = (libc::PROT_READ | libc::PROT_WRITE) as u64;
     let fixed = (libc::MAP_SHARED | libc::MAP_FIXED) as u64;
     let file = descriptors.first_file();
@@ -310,7 +329,7 @@ pub fn warden(descriptors: Descriptors) -> Vec<Instruction> {
             Check::Window(0, CHANNELS, CHANNELS + CHANNELS_LEN),
         ],
     );
-    ring(&mut program, descriptors);
+    ring(program, descriptors);
     let window = Check::Guest(0, 1);
     let private = Check::Bits(3, refused | anonymous | map_fixed, anonymous | map_fixed);
     program.rule(libc::SYS_mmap, &[window, private]);
@@ -377,12 +396,11 @@ pub fn warden(descriptors: Descriptors) -> Vec<Instruction> {
     program.rule(libc::SYS_getppid, &[]);
     program.rule(libc::SYS_exit_group, &[]);
     program.step(RETURN, KILL);
-    program.code
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{ALLOW, Instruction, KILL, TRAP, X86_64, clone, guest, warden};
+    use super::{ALLOW, Instruction, KILL, TRAP, X86_64, clone, guest, stub};
     use crate::layout::{self, CHANNELS, Descriptors, MAX_ADDRESS};
 
     const DESCRIPTORS: Descriptors = Descriptors { workers: 2 };
@@ -411,6 +429,7 @@ mod tests {
                 super::GREATER => jump(a > step.value),
                 super::AT_LEAST => jump(a >= step.value),
                 super::AT_LEAST_X => jump(a >= x),
+                super::GO => at += step.value as usize,
                 super::RETURN => return step.value,
                 other => panic!("instruction {other:#x}"),
             }
@@ -418,11 +437,18 @@ mod tests {
     }
 
     fn as_warden(call: i64, args: [u64; 6]) -> u32 {
-        run(&warden(DESCRIPTORS), X86_64, layout::WARDEN + 9, call, args)
+        run(&stub(DESCRIPTORS, true), X86_64, layout::WARDEN + 9, call, args)
+    }
+
+    /// What the kernel makes of two filters: the stricter answer.
+    fn with_both(architecture: u32, rip: u64, call: i64, args: [u64; 6]) -> u32 {
+        let programs = [stub(DESCRIPTORS, true), guest()];
+        let answers = programs.map(|program| run(&program, architecture, rip, call, args));
+        answers.into_iter().min_by_key(|answer| answer.cast_signed()).unwrap_or(KILL)
     }
 
     fn as_guest(rip: u64, call: i64, args: [u64; 6]) -> u32 {
-        run(&guest(DESCRIPTORS, true), X86_64, rip, call, args)
+        with_both(X86_64, rip, call, args)
     }
 
     #[test]
@@ -430,10 +456,9 @@ mod tests {
         for call in 0..500 {
             for rip in [0x40_0002, MAX_ADDRESS, layout::TEXT - 1, layout::CONFIG, u64::MAX] {
                 assert_eq!(as_guest(rip, call, [0; 6]), TRAP);
-                assert_eq!(run(&warden(DESCRIPTORS), X86_64, rip, call, [0; 6]), ALLOW);
+                assert_eq!(run(&stub(DESCRIPTORS, true), X86_64, rip, call, [0; 6]), TRAP);
             }
-            let program = guest(DESCRIPTORS, true);
-            assert_eq!(run(&program, 0x4000_0003, layout::TEXT + 9, call, [0; 6]), TRAP);
+            assert_eq!(with_both(0x4000_0003, layout::TEXT + 9, call, [0; 6]), TRAP);
         }
     }
 

@@ -52,9 +52,9 @@ pub mod config {
     pub const WORKER_OF: u64 = 0;
     /// The eight bytes that a stub writes to a doorbell: 1.
     pub const ONE: u64 = 0x400;
-    /// `struct sock_fprog` of the warden's filter.
-    pub const WARDEN_PROGRAM: u64 = 0x410;
-    /// `struct sock_fprog` of the guest threads' filter.
+    /// `struct sock_fprog` of all threads' filter.
+    pub const STUB_PROGRAM: u64 = 0x410;
+    /// `struct sock_fprog` of what guest threads carry besides.
     pub const GUEST_PROGRAM: u64 = 0x420;
     /// The core of the worker that spins, plus 1; 0 while none does.
     pub const SPINNER: u64 = 0x440;

@@ -371,7 +371,7 @@ pub fn first(kept: &[(u64, u64)], descriptors: Descriptors) -> Vec<Op> {
         at = *end;
     }
     ops.push(Op::new(libc::SYS_munmap, &[at, layout::TASK_END - at]).with(op::FATAL));
-    let program = layout::CONFIG + layout::config::WARDEN_PROGRAM;
+    let program = layout::CONFIG + layout::config::STUB_PROGRAM;
     ops.push(Op::new(libc::SYS_seccomp, &[1, 0, program]).with(op::FATAL));
     ops.extend(hello(descriptors));
     end(ops)

@@ -268,8 +268,8 @@ fn configure(orders: &Arena, descriptors: Descriptors, fsgsbase: bool) -> io::Re
     orders.store32(config::SPIN_TAKEN, taken);
     let mut at = config::INSTRUCTIONS;
     let programs = [
-        (config::WARDEN_PROGRAM, filter::warden(descriptors)),
-        (config::GUEST_PROGRAM, filter::guest(descriptors, fsgsbase)),
+        (config::STUB_PROGRAM, filter::stub(descriptors, fsgsbase)),
+        (config::GUEST_PROGRAM, filter::guest()),
     ];
     for (place, program) in programs {
         let bytes: Vec<u8> = program.iter().copied().flat_map(Instruction::to_bytes).collect();

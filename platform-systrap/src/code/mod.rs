@@ -38,9 +38,9 @@ use crate::process::Process;
 /// Files whose code is known at a time.
 const FILES: usize = 128;
 /// Bytes of code that are copied.
-const MOST_CODE: u64 = 16 << 20;
+const MOST_CODE: u64 = 8 << 20;
 /// Bytes of all copies.
-const MOST_COPIED: u64 = 64 << 20;
+const MOST_COPIED: u64 = 32 << 20;
 /// Sites of a file whose traps are counted.
 const COUNTS: usize = 2048;
 /// Copies of a file, for different distances.
