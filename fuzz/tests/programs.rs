@@ -2,7 +2,7 @@
 
 use chitin_abi::process::{SeccompData, SockFilter};
 use chitin_fuzz::fuzz;
-use chitin_platform_systrap::fuzz::{HostileChannel, extended_state};
+use chitin_platform_systrap::fuzz::{HostileChannel, extended_state, functions};
 use chitin_task::limits::bpf::Program;
 use chitin_task::limits::seccomp::SeccompFilters;
 use chitin_task::loader::{elf, script};
@@ -39,6 +39,43 @@ fn script_lines() {
         let Ok(Some(parsed)) = script::parse(data) else { return };
         assert!(!parsed.interpreter.is_empty(), "no interpreter");
         assert!(parsed.interpreter.len() < script::SCRIPT_BUFFER, "a path from nowhere");
+    });
+}
+
+/// A program of two functions whose table says where they are; each has a `cpuid`.
+fn with_functions() -> Vec<u8> {
+    let mut file = vec![0; 0x200];
+    let mut put = |at: usize, bytes: &[u8]| file[at..at + bytes.len()].copy_from_slice(bytes);
+    put(0, b"\x7fELF\x02\x01\x01");
+    put(32, &64_u64.to_le_bytes());
+    put(54, &56_u16.to_le_bytes());
+    put(56, &2_u16.to_le_bytes());
+    // Everything at 0x1000, and the table at 0x1100 with the descriptions behind it.
+    for (at, kind, offset, len) in [(64, 1_u32, 0_u64, 0x200_u64), (120, 0x6474_e550, 0x100, 28)] {
+        put(at, &kind.to_le_bytes());
+        put(at + 8, &offset.to_le_bytes());
+        put(at + 16, &(0x1000 + offset).to_le_bytes());
+        put(at + 32, &len.to_le_bytes());
+    }
+    put(0x100, &[1, 0x1b, 3, 0x3b, 0, 0, 0, 0, 2, 0, 0, 0]);
+    for (index, begin) in [(0, 0x180_i32), (1, 0x1a0)] {
+        let description = 0x120_i32 + 16 * index;
+        put(0x10c + 8 * index as usize, &(begin - 0x100).to_le_bytes());
+        put(0x110 + 8 * index as usize, &(description - 0x100).to_le_bytes());
+        put(description as usize + 8, &(begin - description - 8).to_le_bytes());
+        put(description as usize + 12, &16_u32.to_le_bytes());
+        put(begin as usize, &[0xb8, 4, 0, 0, 0, 0x31, 0xc9, 0x0f, 0xa2, 0x89, 0xc2, 0xc3, 0x90]);
+        put(begin as usize + 13, &[0x90, 0x90, 0x90]);
+    }
+    file
+}
+
+#[test]
+fn tables_of_functions() {
+    let sample = with_functions();
+    assert_eq!(functions(&sample), Some(2));
+    fuzz(&[sample], |data| {
+        let _ = functions(data);
     });
 }
 

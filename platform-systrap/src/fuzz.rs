@@ -3,6 +3,8 @@
 use chitin_abi::{GuestAddr, Regs};
 use chitin_mm::platform::Event;
 
+use crate::code::Identity;
+use crate::code::functions::cpuids;
 use crate::frame::Channel;
 use crate::layout::{self, CHANNEL_LEN, channel};
 use crate::luggage::{self, Luggage};
@@ -20,6 +22,23 @@ pub fn extended_state(data: &[u8]) {
     let Ok(state) = SHAPE.checked(data) else { return };
     assert_eq!(state.len(), SHAPE.size, "a state of another size");
     assert_eq!(SHAPE.checked(&state), Ok(state), "a checked state changes");
+}
+
+/// Looks for `cpuid` in the functions of a file with these contents; says how many there are. `None` where the host has no
+/// memory for it.
+///
+/// # Panics
+/// When something is wrong with the crate.
+pub fn functions(data: &[u8]) -> Option<usize> {
+    let file = rustix::fs::memfd_create("fuzz", rustix::fs::MemfdFlags::CLOEXEC).ok()?;
+    rustix::io::pwrite(&file, data, 0).ok().filter(|count| *count == data.len())?;
+    let part = Identity::of(&file, 0, data.len() as u64)?;
+    let places = cpuids(&file, &part, data);
+    for place in &places {
+        let bytes = usize::try_from(*place).ok().and_then(|place| data.get(place..place + 2));
+        assert_eq!(bytes, Some(&[0x0f, 0xa2][..]), "no cpuid at {place}");
+    }
+    Some(places.len())
 }
 
 /// A channel between two others that a guest has filled with anything.

@@ -36,6 +36,7 @@ pub struct Copy {
     /// Where `hlt` stands in the place of `cpuid`, in order.
     cpuids: Vec<u64>,
     len: u64,
+    bytes: u64,
     copied: Arc<AtomicU64>,
 }
 
@@ -51,9 +52,14 @@ pub struct Copied {
     pub sites: Vec<(u64, Site)>,
 }
 
+/// Bytes of a copy of this part.
+pub(super) const fn size(part: &Identity) -> u64 {
+    part.len.saturating_add(trampoline::AREA_LEN)
+}
+
 impl Drop for Copy {
     fn drop(&mut self) {
-        self.copied.fetch_sub(self.len, Ordering::Relaxed);
+        self.copied.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -90,7 +96,8 @@ impl Copy {
             put(&mut code, *place, &config::CPUID_MARK.to_le_bytes())?;
         }
         let memory = Arc::new(sealed(&[&trampolines, &code])?);
-        copied.fetch_add(part.len, Ordering::Relaxed);
+        let bytes = size(part);
+        copied.fetch_add(bytes, Ordering::Relaxed);
         Some(Self {
             distance,
             memory,
@@ -98,6 +105,7 @@ impl Copy {
             sites,
             cpuids,
             len: part.len,
+            bytes,
             copied: Arc::clone(copied),
         })
     }

@@ -68,7 +68,7 @@ fn segments(file: &OwnedFd) -> Option<Vec<Segment>> {
 fn offset_of(segments: &[Segment], address: u64) -> Option<u64> {
     let mut loads = segments.iter().filter(|segment| segment.kind == LOAD);
     let load = loads.find(|load| address.wrapping_sub(load.address) < load.len)?;
-    load.offset.checked_add(address - load.address)
+    load.offset.checked_add(address.wrapping_sub(load.address))
 }
 
 /// The table of functions.
@@ -122,7 +122,7 @@ impl Table {
 }
 
 /// Offsets of the `cpuid` instructions in the code of a part of a file.
-pub(super) fn cpuids(file: &OwnedFd, part: &Identity, code: &[u8]) -> Vec<u64> {
+pub fn cpuids(file: &OwnedFd, part: &Identity, code: &[u8]) -> Vec<u64> {
     let places = code.windows(2).enumerate().filter(|(_, bytes)| *bytes == CPUID);
     let places: Vec<u64> = places.map(|(at, _)| at as u64).collect();
     if places.is_empty() {
@@ -135,7 +135,7 @@ fn find(file: &OwnedFd, part: &Identity, code: &[u8], places: &[u64]) -> Option<
     let table = Table::of(file)?;
     let mut loads = table.segments.iter().filter(|segment| segment.kind == LOAD);
     let load = loads.find(|load| part.offset.wrapping_sub(load.offset) < load.len)?;
-    let base = load.address.checked_add(part.offset - load.offset)?;
+    let base = load.address.checked_add(part.offset.wrapping_sub(load.offset))?;
     let mut found = Vec::new();
     let mut behind = 0;
     for place in places {
@@ -143,7 +143,10 @@ fn find(file: &OwnedFd, part: &Identity, code: &[u8], places: &[u64]) -> Option<
             continue; // in the function that was decoded last
         }
         let Some((begin, len)) = table.function(file, base.checked_add(*place)?) else { continue };
-        let Some(begin) = begin.checked_sub(base) else { continue };
+        // They do not overlap: nothing is decoded twice, whatever the table says.
+        let Some(begin) = begin.checked_sub(base).filter(|begin| *begin >= behind) else {
+            continue;
+        };
         behind = begin.saturating_add(len);
         found.extend(in_function(code, begin, behind));
     }

@@ -16,7 +16,7 @@
 //! Locks: `files`, then a file's `state`; both leaves, `state` held while a copy is made.
 
 mod copy;
-mod functions;
+pub mod functions;
 mod sweep;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -42,7 +42,7 @@ const MOST_CODE: u64 = 8 << 20;
 /// Bytes of all copies.
 const MOST_COPIED: u64 = 32 << 20;
 /// Sites of a file whose traps are counted.
-const COUNTS: usize = 2048;
+const COUNTS: usize = 512;
 /// Copies of a file, for different distances.
 const COPIES: usize = 3;
 /// Traps of a site, in whichever processes, before it is thought of.
@@ -54,7 +54,7 @@ const PATIENCE: u32 = 2;
 
 /// A part of a file, as it is at some time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Identity {
+pub struct Identity {
     device: u64,
     inode: u64,
     size: i64,
@@ -64,7 +64,8 @@ struct Identity {
 }
 
 impl Identity {
-    fn of(file: &OwnedFd, offset: u64, len: u64) -> Option<Self> {
+    /// That of this part, now; `None` for what is no file or is shorter.
+    pub fn of(file: &OwnedFd, offset: u64, len: u64) -> Option<Self> {
         let stat = rustix::fs::fstat(file).ok()?;
         let is_file = rustix::fs::FileType::from_raw_mode(stat.st_mode).is_file();
         let end = offset.checked_add(len)?;
@@ -197,7 +198,7 @@ impl FileCode {
         if let Some(copy) = state.copies.iter().find(|copy| copy.distance == distance) {
             return Some(Arc::clone(copy));
         }
-        if copied.load(Ordering::Relaxed).saturating_add(self.identity.len) > MOST_COPIED {
+        if copied.load(Ordering::Relaxed).saturating_add(copy::size(&self.identity)) > MOST_COPIED {
             return None;
         }
         let is_same = || Identity::of(file, self.identity.offset, self.identity.len);
