@@ -13,7 +13,8 @@
 //! much as reading the code once, at longer and longer intervals. Bounds: [`FILES`], [`MOST_CODE`], [`MOST_COPIED`], and for each
 //! file [`COUNTS`] sites and [`COPIES`] copies.
 //!
-//! Locks: `files`, then a file's `state`; both leaves, `state` held while a copy is made.
+//! Locks: `files` is a leaf; so is a file's `state`, which is held while a copy is made, and taken below a process's table of
+//! rewritten sites.
 
 mod copy;
 pub mod functions;
