@@ -2,7 +2,10 @@
 //!
 //! In a virtual machine each `cpuid` leaves it, for 1 to 70 µs, and the C library has some 30 of them at the start of every program. In code that is
 //! rewritten per file ([`crate::code`]) they are instructions that fault. The sentry answers what is asked for the first time, and puts it on a
-//! page of the configuration, where the stub's handler finds it from then on. Leaves that tell cores apart are asked for each time, and nothing is replaced on machines whose cores differ.
+//! page of the configuration, where the stub's handler finds it from then on. What tells
+//! cores apart is that of the core where it was asked first: the host may move a guest between the instruction and the next one, whatever
+//! affinity its kernel notes. Leaves of the hypervisor are asked for each time, and nothing is replaced on machines with several
+//! kinds of cores.
 //!
 //! Costs: a fault that the host turns into a signal, 2 µs; a hand-over besides where the sentry answers.
 
@@ -22,8 +25,8 @@ type Answer = [u32; 4];
 
 /// Bytes of the instruction.
 const LEN: u64 = 2;
-/// Leaves that say on which core one is, or what it does just now.
-const CHANGING: [u32; 6] = [1, 0xb, 0x1a, 0x1b, 0x1f, 0x8000_001e];
+/// Leaves of the hypervisor, some of which tell of the moment.
+const HYPERVISOR: core::ops::Range<u32> = 0x4000_0000..0x5000_0000;
 /// Extended features, whose EDX has [`HYBRID`].
 const FEATURES: u32 = 7;
 /// Cores are of several kinds.
@@ -35,7 +38,7 @@ pub struct Answers(Mutex<HashMap<(u32, u32), Answer>>);
 
 /// Leaves without subleaves: what is in ECX does not count. Of others it is taken to do.
 const fn has_subleaves(leaf: u32) -> bool {
-    !matches!(leaf, 0 | 2 | 3 | 5 | 6 | 8..=0xa | 0xc | 0xe | 0x11 | 0x13 | 0x15 | 0x16 | 0x19)
+    !matches!(leaf, 0..=3 | 5 | 6 | 8..=0xa | 0xc | 0xe | 0x11 | 0x13 | 0x15 | 0x16 | 0x19)
         && !matches!(leaf, 0x8000_0000..=0x8000_0008)
 }
 
@@ -61,7 +64,7 @@ fn publish(page: &Arena, index: u64, (leaf, subleaf): (u32, u32), answer: Answer
 
 impl Answers {
     fn answer(&self, leaf: u32, subleaf: u32, page: &Arena) -> Answer {
-        if CHANGING.contains(&leaf) {
+        if HYPERVISOR.contains(&leaf) {
             return host::cpuid(leaf, subleaf);
         }
         let subleaf = if has_subleaves(leaf) { subleaf } else { 0 };
