@@ -184,6 +184,14 @@ pub(crate) fn release_code() {
     };
 }
 
+/// Has large blocks of memory go back to the host when they are freed, also after others of their size were: the C
+/// library would keep them from then on.
+pub(crate) fn return_large_blocks() {
+    const LARGE: i32 = 512 << 10;
+    // SAFETY: mallopt(3) takes two numbers; the blocks that there are stay what they are.
+    unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE) };
+}
+
 /// Ends the process without running destructors or handlers: for children that share descriptors and state with
 /// their parent.
 pub(crate) fn exit_now(code: i32) -> ! {

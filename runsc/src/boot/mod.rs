@@ -83,6 +83,7 @@ pub(crate) fn sentry(birth: Birth) -> ! {
     let Birth { plan, mut endowment, mode, image, files, reporter, mut gate, keep } = birth;
     let reporter = Arc::new(reporter);
     report_panics(&reporter);
+    raw::return_large_blocks();
     // Without it a refused call still ends the process, only without a name.
     let _ = raw::report_refused_calls(reporter.as_fd());
     let exit_file = endowment.exit_file.take();
