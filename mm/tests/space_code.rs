@@ -1,15 +1,18 @@
 //! Where the platform gets room near code that it knows.
 
+mod common;
+
 use core::any::Any;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use chitin_abi::mm::{MapFlags, ProtFlags};
 use chitin_abi::{Errno, PAGE_SIZE, Result};
 use chitin_mm::platform::KnownCode;
 use chitin_mm::space::{MapRequest, MapSource};
-use chitin_mm::{HostOp, MappedCode, MappedFile, Space, SpaceConfig};
+use chitin_mm::{HostOp, MappedCode, MappedFile, Space};
+
+use crate::common::space;
 
 struct Program;
 
@@ -39,17 +42,6 @@ const LEN: u64 = 16 * PAGE_SIZE;
 const ROOM: u64 = 8 * PAGE_SIZE;
 const CODE: ProtFlags = ProtFlags::PROT_READ.union(ProtFlags::PROT_EXEC);
 const FIXED: MapFlags = MapFlags::MAP_PRIVATE.union(MapFlags::MAP_FIXED);
-
-fn space() -> Space {
-    Space::new(SpaceConfig {
-        min_address: 0x1_0000,
-        max_address: 0x7fff_0000_0000,
-        vdso: None,
-        stack_limit: 8 << 20,
-        seed: 0,
-        object_ids: Arc::new(AtomicU64::new(0)),
-    })
-}
 
 /// What the platform is told of a mapping for which it would have room.
 fn map(

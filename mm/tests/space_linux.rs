@@ -1,7 +1,8 @@
 //! Single calls against what Linux does.
 
+mod common;
+
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use chitin_abi::mm::{
     MADV_COLD, MADV_DONTFORK, MADV_DONTNEED, MADV_FREE, MADV_HWPOISON, MADV_REMOVE,
@@ -10,7 +11,9 @@ use chitin_abi::mm::{
 };
 use chitin_abi::{Errno, PAGE_SIZE};
 use chitin_mm::space::{AdviseContext, MapRequest, MapSource, ObjectId, SpaceLimits};
-use chitin_mm::{HostOp, Space, SpaceConfig};
+use chitin_mm::{HostOp, Space};
+
+use crate::common::space;
 
 const P: u64 = PAGE_SIZE;
 const RW: ProtFlags = ProtFlags::PROT_READ.union(ProtFlags::PROT_WRITE);
@@ -18,17 +21,6 @@ const PRIVATE: MapFlags = MapFlags::MAP_PRIVATE.union(MapFlags::MAP_ANONYMOUS);
 const FIXED: MapFlags = PRIVATE.union(MapFlags::MAP_FIXED);
 /// A fixed place in the middle.
 const A: u64 = 0x1000_0000;
-
-fn space() -> Space {
-    Space::new(SpaceConfig {
-        min_address: 0x1_0000,
-        max_address: 0x7fff_0000_0000,
-        vdso: None,
-        stack_limit: 8 << 20,
-        seed: 0,
-        object_ids: Arc::new(AtomicU64::new(0)),
-    })
-}
 
 fn request(addr: u64, len: u64, prot: ProtFlags, flags: MapFlags) -> MapRequest {
     MapRequest { addr, len, prot, flags, source: MapSource::Anonymous }

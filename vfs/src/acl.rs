@@ -245,12 +245,13 @@ impl Acl {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::{Acl, AclKind};
     use crate::cred::Cred;
     use crate::inode::AccessInfo;
 
-    fn list(entries: &[(u16, u16, u32)]) -> Vec<u8> {
+    /// A list's value from tags, rights and ids.
+    pub(crate) fn list(entries: &[(u16, u16, u32)]) -> Vec<u8> {
         let mut value = vec![2, 0, 0, 0];
         for (tag, rights, id) in entries {
             value.extend(tag.to_le_bytes());

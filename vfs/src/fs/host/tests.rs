@@ -14,6 +14,7 @@ use tempfile::TempDir;
 
 use super::{CachePolicy, HostFs, HostOptions};
 use crate::acl::AclKind;
+use crate::acl::tests::list;
 use crate::attr::{NewFile, SetAttr};
 use crate::cred::Cred;
 use crate::env::VfsEnv;
@@ -354,15 +355,6 @@ fn access_lists_count() {
     use chitin_abi::fs::{R_OK, X_OK};
     let (dir, root) = tree();
     fs::write(dir.path().join("f"), "text").unwrap();
-    let list = |entries: &[(u16, u16, u32)]| {
-        let mut value = vec![2, 0, 0, 0];
-        for (tag, rights, id) in entries {
-            value.extend(tag.to_le_bytes());
-            value.extend(rights.to_le_bytes());
-            value.extend(id.to_le_bytes());
-        }
-        value
-    };
     const NO: u32 = u32::MAX;
     // User 4242 may read, the owning group may not, though the mode's group bits (the mask) say so.
     let value = list(&[(1, 7, NO), (2, 4, 4242), (4, 0, NO), (0x10, 4, NO), (0x20, 0, NO)]);
