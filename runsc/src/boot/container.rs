@@ -161,6 +161,7 @@ impl Container {
     fn status(&self) -> &'static str {
         match &*self.phase.lock() {
             Phase::Created(_) => "created",
+            Phase::Cancelled(_) => "stopped",
             _ if self.kernel.frozen.is_frozen() => "paused",
             _ => "running",
         }
