@@ -136,6 +136,11 @@ impl Site {
         Some([0xe9, a, b, c, d])
     }
 
+    /// Where the instructions end that the jump is in the place of.
+    pub fn end(&self) -> u64 {
+        self.rip.saturating_add(self.moved()).max(self.start.saturating_add(JUMP_LEN))
+    }
+
     /// Bytes of the moved instruction.
     pub fn moved(&self) -> u64 {
         match self.shape {

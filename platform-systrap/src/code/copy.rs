@@ -5,7 +5,8 @@
 //! AREA_LEN   the code
 //! ```
 //!
-//! `cpuid` is replaced by `hlt`, see [`crate::cpuid`]. Everything in it is relative, so that it may lie anywhere as long as both parts are as far apart as they were made for.
+//! `cpuid` is replaced by `hlt`, see [`crate::cpuid`]. Everything in it is relative, so that it may lie anywhere as long
+//! as both parts are as far apart as they were made for.
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
@@ -65,7 +66,7 @@ impl Drop for Copy {
 
 impl Copy {
     /// Copies a part of a file for this distance, with these sites by their ends. `None` where the host refuses, the file is
-    /// shorter than it was, or no site has a place.
+    /// shorter than it was, or no site has a place. The file is read only if one has.
     pub(super) fn new(
         file: &OwnedFd,
         part: &Identity,
@@ -75,23 +76,32 @@ impl Copy {
     ) -> Option<Self> {
         let mut area = Area::new(CODE.checked_add_signed(distance)?);
         let mut trampolines = vec![0; trampoline::AREA_LEN as usize];
-        let mut code = read(file, part)?;
         put(&mut trampolines, trampoline::ENTRY, &text::fast().to_le_bytes())?;
-        let mut sites = Vec::new();
+        let (mut sites, mut jumps) = (Vec::new(), Vec::new());
+        let mut behind = CODE;
         for (end, shape) in known {
             let site = Site::at(CODE.checked_add(*end)?, *shape)?;
+            // What one takes along may be what the next begins with: that one traps as ever.
+            if site.start < behind {
+                continue;
+            }
             let Some((address, jump)) = area.place(&site) else { continue };
             let Some(bytes) = site.trampoline(area.start, address) else { continue };
             put(&mut trampolines, address - area.start, &bytes)?;
-            put(&mut code, site.start.checked_sub(CODE)?, &jump)?;
             area.take(address);
+            behind = site.end();
             sites.push((address, site));
+            jumps.push(jump);
         }
         if sites.is_empty() {
             return None;
         }
+        let mut code = read(file, part)?;
         let cpuids =
             if is_same_on_all_cores() { functions::cpuids(file, part, &code) } else { Vec::new() };
+        for ((_, site), jump) in sites.iter().zip(jumps) {
+            put(&mut code, site.start.checked_sub(CODE)?, &jump)?;
+        }
         for place in &cpuids {
             put(&mut code, *place, &config::CPUID_MARK.to_le_bytes())?;
         }

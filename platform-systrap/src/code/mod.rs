@@ -7,20 +7,21 @@
 //!
 //! What a copy is made of is the file's, not what a guest shows: a guest that runs a file is only believed that it has trapped
 //! somewhere. Whether a call stands there is read from the file ([`sweep`]), which is known by its inode, size and time of change,
-//! and is not copied while that time is so near that a later change would not show.
+//! and is not copied while that time is so near that a later change would not show. Stores through shared mappings need not
+//! change that time: what a guest has ever mapped so ([`Written`]) is mapped as it is.
 //!
-//! Costs: a mapping of code one `statx`; a trap of a site that is not rewritten a lock and a look into a small table; a copy as
-//! much as reading the code once, at longer and longer intervals. Bounds: [`FILES`], [`MOST_CODE`], [`MOST_COPIED`], and for each
+//! Costs: a mapping of code, and a shared one that can be written, one `fstat`; a trap of a site that is not rewritten a lock and a look into a small table; a copy as
+//! much as a `read` of the code, where it is mapped, at longer and longer intervals. Bounds: [`FILES`], [`WRITTEN`], [`MOST_CODE`], [`MOST_COPIED`], and for each
 //! file [`COUNTS`] sites and [`COPIES`] copies.
 //!
-//! Locks: `files` is a leaf; so is a file's `state`, which is held while a copy is made, and taken below a process's table of
+//! Locks: `files` and `written` are leaves; so is a file's `state`, which is held while a copy is made, and taken below a process's table of
 //! rewritten sites.
 
 mod copy;
 pub mod functions;
 mod sweep;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -42,6 +43,8 @@ const FILES: usize = 128;
 const MOST_CODE: u64 = 8 << 20;
 /// Bytes of all copies.
 const MOST_COPIED: u64 = 32 << 20;
+/// Files that are known to be written through mappings.
+const WRITTEN: usize = 4096;
 /// Sites of a file whose traps are counted.
 const COUNTS: usize = 512;
 /// Copies of a file, for different distances.
@@ -89,6 +92,11 @@ impl Identity {
 
 /// Puts copies in the place of code that is known, with what is to be adopted once they are mapped.
 pub fn resolve(process: &Process, ops: Vec<HostOp>) -> (Vec<HostOp>, Vec<Copied>) {
+    for op in &ops {
+        if let HostOp::MapFile { shared: true, writable: true, file, .. } = op {
+            process.shared.codes.written.lock().note(file);
+        }
+    }
     let is_known = |op: &HostOp| matches!(op, HostOp::MapFile { code: Some(_), .. });
     if !ops.iter().any(is_known) {
         return (ops, Vec::new());
@@ -215,9 +223,34 @@ impl FileCode {
     }
 }
 
+/// Files that guests may store to through mappings, or have.
+#[derive(Default)]
+struct Written {
+    /// Devices and inodes.
+    files: HashSet<(u64, u64)>,
+    /// There were too many: it may be any.
+    is_full: bool,
+}
+
+impl Written {
+    fn note(&mut self, file: &OwnedFd) {
+        match rustix::fs::fstat(file) {
+            Ok(stat) if self.files.len() < WRITTEN => {
+                self.files.insert((stat.st_dev, stat.st_ino));
+            }
+            _ => self.is_full = true,
+        }
+    }
+
+    fn has(&self, identity: &Identity) -> bool {
+        self.is_full || self.files.contains(&(identity.device, identity.inode))
+    }
+}
+
 /// The code of all files.
 #[derive(Default)]
 pub struct Codes {
+    written: Mutex<Written>,
     files: Mutex<Files>,
     /// Bytes of copies that somebody holds.
     copied: Arc<AtomicU64>,
@@ -259,6 +292,9 @@ impl Codes {
             return None;
         }
         let identity = Identity::of(file, offset, len)?;
+        if self.written.lock().has(&identity) {
+            return None;
+        }
         let code = self.files.lock().find(identity);
         Some(code.known(file))
     }

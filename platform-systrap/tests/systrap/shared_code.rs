@@ -132,3 +132,41 @@ fn changed_files_are_mapped_as_they_are() {
     assert_eq!((after.room, byte(&*space, CODE + BEGIN + 0x100)), (0, 0x90));
     assert_ne!(byte(&*space, site), 0xe9);
 }
+
+/// Two calls so near to each other that only one of them can be rewritten.
+#[test]
+fn sites_do_not_overlap() {
+    let (host, file) = (Host::new(), file(raw::pair()));
+    let mut rewritten = 0;
+    for _ in 0..24 {
+        let (_known, space, mut thread, mut regs) = program(&host, &file, CODE, CODE + BEGIN);
+        rewritten += u32::from(byte(&*space, CODE + BEGIN + 5) == 0xe9);
+        for number in [39, 40, 39, 40, 39, 40] {
+            assert_eq!(host.run(&mut *thread, &mut regs), Event::Syscall);
+            assert_eq!(regs.rax, number);
+            answer(&mut regs, 0);
+        }
+    }
+    assert!(rewritten > 0);
+}
+
+/// Stores through a mapping need not change a file's times.
+#[test]
+fn what_may_be_stored_to_is_mapped_as_it_is() {
+    let (host, file) = (Host::new(), file(raw::counter()));
+    let writer = host.space();
+    let map = HostOp::MapFile {
+        addr: DATA,
+        len: LEN,
+        prot: WRITE,
+        shared: true,
+        writable: true,
+        file: Arc::clone(&file),
+        offset: 0,
+        populate: false,
+        code: None,
+    };
+    assert!(host.platform.known_code(&file, 0, LEN).is_some());
+    host.wait(writer.apply(vec![map])).expect("it is mapped");
+    assert_eq!(host.platform.known_code(&file, 0, LEN), None);
+}

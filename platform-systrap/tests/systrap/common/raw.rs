@@ -73,6 +73,19 @@ guest!(
     "jmp guest_comparer",
 );
 
+// Two calls; what stands behind the first can be moved, and is what the second needs.
+guest!(
+    pair,
+    "push 39",
+    "pop rax",
+    "nop",
+    "nop",
+    "syscall",
+    "mov eax, 40",
+    "syscall",
+    "jmp guest_pair",
+);
+
 // Makes the call whose number is in r15, forever, and leaves the result in r14.
 guest!(
     asker,
