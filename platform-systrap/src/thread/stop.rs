@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
-use chitin_abi::{Errno, Regs, Result};
-use chitin_mm::platform::Event;
+use chitin_abi::{Errno, GuestAddr, Regs, Result};
+use chitin_mm::platform::{Event, Fault};
 
-use super::{Carry, Fast, Goal, INTERRUPT, TRAP_TRACE, Thread};
+use super::{Carry, Fast, Goal, INTERRUPT, TRAP_FLAG, TRAP_TRACE, Thread};
 use crate::frame::Stopped;
 use crate::layout::channel;
 use crate::raw::text;
@@ -111,15 +111,22 @@ impl Thread {
         self.process.patches.translate(event, regs)
     }
 
-    /// Whether an instruction that faults is there for us; does what the guest's own does.
-    fn is_ours(&self, signal: u32, regs: &mut Regs) -> bool {
+    /// What an instruction that faults and is there for us comes to, once what the guest's own does is done: nothing, but for
+    /// who steps over it.
+    fn stands_for(&self, signal: u32, regs: &mut Regs) -> Option<Event> {
         let patches = &self.process.patches;
         if signal == libc::SIGSEGV as u32 && patches.is_cpuid(regs.rip) {
             let shared = &self.process.shared;
             shared.cpuid.emulate(regs, &shared.orders);
-            return true;
+            return Some(if regs.eflags & TRAP_FLAG == 0 {
+                Event::Interrupted
+            } else {
+                step(regs)
+            });
         }
-        signal == libc::SIGILL as u32 && patches.moved(&self.process, regs.rip).is_some()
+        let is_moved =
+            signal == libc::SIGILL as u32 && patches.moved(&self.process, regs.rip).is_some();
+        is_moved.then_some(Event::Interrupted)
     }
 
     /// Takes what has stopped the guest. `None`: nothing that the task need know; the guest runs again.
@@ -173,11 +180,13 @@ impl Thread {
         if shared.patch {
             self.look_at_site(event, regs);
             if let Event::Fault(fault) = event
-                && self.is_ours(fault.signal, regs)
+                && let Some(event) = self.stands_for(fault.signal, regs)
             {
                 // The guest knows nothing of this fault; an interrupt that came meanwhile is told in its place.
-                let goes_on = !was_interrupted && self.resume_frame(stopped.frame, regs);
-                return (!goes_on).then_some(Event::Interrupted);
+                let goes_on = event == Event::Interrupted
+                    && !was_interrupted
+                    && self.resume_frame(stopped.frame, regs);
+                return (!goes_on).then_some(event);
             }
         }
         Some(event)
@@ -244,4 +253,16 @@ impl Thread {
         }
         Poll::Ready(())
     }
+}
+
+/// The debug exception of who has stepped to these registers.
+fn step(regs: &Regs) -> Event {
+    const DEBUG: u64 = 1;
+    Event::Fault(Fault {
+        signal: libc::SIGTRAP as u32,
+        code: TRAP_TRACE,
+        address: GuestAddr(regs.rip),
+        trap: DEBUG,
+        error: 0,
+    })
 }

@@ -21,11 +21,46 @@ const FAR: i64 = -0x10_0000;
 
 /// A file whose last change was so long ago that a new one would show.
 fn file(code: &[u8]) -> Arc<OwnedFd> {
+    settled(&contents(code))
+}
+
+/// Some code behind much that does nothing.
+fn contents(code: &[u8]) -> Vec<u8> {
     let mut bytes: Vec<u8> = [0x48, 0x89, 0xc0, 0x90].repeat(BEGIN as usize / 4);
     bytes.extend(code);
     bytes.resize(LEN as usize, 0xcc);
+    bytes
+}
+
+/// The same as an ELF file that says where its function is.
+fn program_file(code: &[u8]) -> Arc<OwnedFd> {
+    const TABLE: u64 = 0x100;
+    const DESCRIPTION: u64 = 0x120;
+    let mut bytes = contents(code);
+    let mut put = |at: u64, what: &[u8]| bytes[at as usize..][..what.len()].copy_from_slice(what);
+    put(0, &[0; 0x140]);
+    put(0, b"\x7fELF\x02\x01\x01");
+    put(32, &64_u64.to_le_bytes());
+    put(54, &56_u16.to_le_bytes());
+    put(56, &2_u16.to_le_bytes());
+    for (at, kind, offset, len) in [(64, 1_u32, 0, LEN), (120, 0x6474_e550, TABLE, 20)] {
+        put(at, &kind.to_le_bytes());
+        put(at + 8, &offset.to_le_bytes());
+        put(at + 16, &offset.to_le_bytes());
+        put(at + 32, &len.to_le_bytes());
+    }
+    put(TABLE, &[1, 0x1b, 3, 0x3b, 0, 0, 0, 0, 1, 0, 0, 0]);
+    let far = |from: u64, to: u64| ((to as i64 - from as i64) as i32).to_le_bytes();
+    put(TABLE + 12, &far(TABLE, BEGIN));
+    put(TABLE + 16, &far(TABLE, DESCRIPTION));
+    put(DESCRIPTION + 8, &far(DESCRIPTION + 8, BEGIN));
+    put(DESCRIPTION + 12, &(code.len() as u32).to_le_bytes());
+    settled(&bytes)
+}
+
+fn settled(bytes: &[u8]) -> Arc<OwnedFd> {
     let mut file: File = tempfile::tempfile().expect("a file");
-    file.write_all(&bytes).expect("it is written");
+    file.write_all(bytes).expect("it is written");
     std::thread::sleep(Duration::from_millis(4100));
     Arc::new(file.into())
 }
@@ -169,4 +204,33 @@ fn what_may_be_stored_to_is_mapped_as_it_is() {
     assert!(host.platform.known_code(&file, 0, LEN).is_some());
     host.wait(writer.apply(vec![map])).expect("it is mapped");
     assert_eq!(host.platform.known_code(&file, 0, LEN), None);
+}
+
+/// What the processor says comes from the stub, from the sentry the first time, and from itself where nothing is rewritten.
+#[test]
+fn cpuid_says_what_the_processor_says() {
+    let (host, file) = (Host::new(), program_file(raw::inquirer()));
+    let place = CODE + BEGIN + 6;
+    let mut replaced = 0;
+    for _ in 0..24 {
+        let (_known, space, mut thread, mut regs) = program(&host, &file, CODE, CODE + BEGIN);
+        let is_replaced = byte(&*space, place) == 0xf4;
+        replaced += u32::from(is_replaced);
+        for (leaf, subleaf) in [(0, 7), (4, 0), (4, 1), (2, 0), (7, 0), (0x8000_0000, 0), (4, 0)] {
+            (regs.r13, regs.r14) = (leaf, subleaf);
+            assert_eq!(host.run(&mut *thread, &mut regs), Event::Syscall);
+            let said = core::arch::x86_64::__cpuid_count(leaf as u32, subleaf as u32);
+            let wanted = [said.eax, said.ebx, said.ecx, said.edx].map(u64::from);
+            assert_eq!([regs.r9, regs.rbx, regs.r8, regs.rdx], wanted, "{leaf:#x} {is_replaced}");
+            assert_eq!(regs.rax, 39);
+            answer(&mut regs, 0);
+        }
+        // Who steps is told of each instruction.
+        (regs.rip, regs.eflags, regs.rax, regs.rcx) = (place, regs.eflags | 0x100, 4, 1);
+        let Event::Fault(fault) = host.run(&mut *thread, &mut regs) else { panic!("no step") };
+        assert_eq!((fault.signal, fault.code, fault.address.0), (5, 2, place + 2));
+        assert_eq!((regs.rip, fault.trap, fault.error), (place + 2, 1, 0));
+        assert_eq!(regs.rax, u64::from(core::arch::x86_64::__cpuid_count(4, 1).eax));
+    }
+    assert!(replaced > 12, "{replaced}");
 }

@@ -19,6 +19,8 @@ macro_rules! cpuid {
         "je .Lchitin_no_kick",
         "cmp word ptr [rax], {cpuid_mark}",
         "jne .Lchitin_no_kick",
+        "test dword ptr [rdx + 176], 0x100", // the trap flag: the sentry says that a step is over
+        "jnz .Lchitin_no_kick",
         "mov r8, [rdx + 144]", // RAX: the leaf
         "mov r9, [rdx + 152]", // RCX: the subleaf
         "mov rcx, {config} + {cpuid}",
